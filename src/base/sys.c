@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef SYS_cachestat
+#define SYS_cachestat 451 /* the same number on every architecture */
+#endif
+
+static int real_openat(int dir, const char *path, int flags, mode_t mode)
+{
+	return openat(dir, path, flags, mode);
+}
+
+static int real_cachestat(int fd, struct sys_cache_range *range, struct sys_cache_stat *out,
+			  unsigned flags)
+{
+	return (int)syscall(SYS_cachestat, fd, range, out, flags);
+}
+
+static int real_clone_file(int to, int from)
+{
+	return ioctl(to, FICLONE, from);
+}
+
+static int64_t real_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static int real_random(void *to, size_t len)
+{
+	ssize_t got;
+
+	do
+		got = getrandom(to, len, 0);
+	while (got < 0 && errno == EINTR);
+	return got == (ssize_t)len ? 0 : -1;
+}
+
+static const struct sys real = {
+	.openat = real_openat,
+	.close = close,
+	.pread = pread,
+	.preadv2 = preadv2,
+	.pwrite = pwrite,
+	.fstat = fstat,
+	.statx = statx,
+	.ftruncate = ftruncate,
+	.fallocate = fallocate,
+	.fdatasync = fdatasync,
+	.fsync = fsync,
+	.renameat2 = renameat2,
+	.unlinkat = unlinkat,
+	.mkdirat = mkdirat,
+	.fadvise = posix_fadvise,
+	.cachestat = real_cachestat,
+	.copy_file_range = copy_file_range,
+	.clone_file = real_clone_file,
+	.mmap = mmap,
+	.munmap = munmap,
+	.madvise = madvise,
+	.thread_create = pthread_create,
+	.now_ns = real_now_ns,
+	.random = real_random,
+};
+
+const struct sys *sys_real(void)
+{
+	return &real;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The table of system calls: the one seam where failure, time and chance can be ordered.
+ *
+ * A context holds a pointer to such a table and everything below calls through it; sys_real() is what
+ * programs run on.  A test copies it, replaces entries and hands the copy in (engine/context.h), so a
+ * release build is tested as it is.  Entries have the signature, the errno and the meaning of the call
+ * they are named for.  io_uring stands behind io/ring.h; malloc is failed by interposing it.
+ */
+#ifndef BASE_SYS_H
+#define BASE_SYS_H
+
+#include <pthread.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+/* cachestat(2), which the C library does not declare yet. */
+struct sys_cache_range {
+	uint64_t off, len;
+};
+struct sys_cache_stat {
+	uint64_t cached, dirty, writeback, evicted, recently_evicted; /* pages */
+};
+
+struct sys {
+	/* Files. */
+	int (*openat)(int dir, const char *path, int flags, mode_t mode);
+	int (*close)(int fd);
+	ssize_t (*pread)(int fd, void *to, size_t len, off_t off);
+	ssize_t (*preadv2)(int fd, const struct iovec *to, int count, off_t off, int flags);
+	ssize_t (*pwrite)(int fd, const void *from, size_t len, off_t off);
+	int (*fstat)(int fd, struct stat *out);
+	int (*statx)(int dir, const char *path, int flags, unsigned mask, struct statx *out);
+	int (*ftruncate)(int fd, off_t len);
+	int (*fallocate)(int fd, int mode, off_t off, off_t len);
+	int (*fdatasync)(int fd);
+	int (*fsync)(int fd);
+	int (*renameat2)(int from_dir, const char *from, int to_dir, const char *to,
+			 unsigned flags);
+	int (*unlinkat)(int dir, const char *path, int flags);
+	int (*mkdirat)(int dir, const char *path, mode_t mode);
+	int (*fadvise)(int fd, off_t off, off_t len, int advice); /* returns an errno */
+	int (*cachestat)(int fd, struct sys_cache_range *range, struct sys_cache_stat *out,
+			 unsigned flags);
+	ssize_t (*copy_file_range)(int from, off_t *from_off, int to, off_t *to_off, size_t len,
+				   unsigned flags);
+	int (*clone_file)(int to, int from); /* ioctl FICLONE */
+
+	/* Memory. */
+	void *(*mmap)(void *at, size_t len, int prot, int flags, int fd, off_t off);
+	int (*munmap)(void *at, size_t len);
+	int (*madvise)(void *at, size_t len, int advice);
+
+	/* Threads, time, chance. */
+	int (*thread_create)(pthread_t *out, const pthread_attr_t *attr, void *(*run)(void *),
+			     void *arg);     /* returns an errno */
+	int64_t (*now_ns)(void);             /* CLOCK_MONOTONIC */
+	int (*random)(void *to, size_t len); /* fills all of it, or -1; len <= 256 */
+};
+
+const struct sys *sys_real(void);
+
+#endif
