@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "format/index.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+/* How far ahead the slots are fetched while the table is built: they lie anywhere in it. */
+#define LOOK_AHEAD 16
+
+uint32_t format_hash(struct bytes name, uint64_t seed)
+{
+	return (uint32_t)(XXH3_64bits_withSeed(name.at, name.len, seed) >> 32);
+}
+
+unsigned format_slot_bits(size_t count)
+{
+	unsigned bits = 3;
+
+	while (((size_t)3 << bits) / 4 < count)
+		bits++;
+	return bits;
+}
+
+static size_t slot_of(uint32_t hash, unsigned slot_bits)
+{
+	return hash >> (32 - slot_bits);
+}
+
+static bool same_name(const char *text, const struct format_tensor *a,
+		      const struct format_tensor *b)
+{
+	return a->name_hash == b->name_hash && a->name_len == b->name_len &&
+	       memcmp(text + a->name_at, text + b->name_at, a->name_len) == 0;
+}
+
+ptrdiff_t format_names_link(const char *text, const struct format_tensor *tensors, size_t count,
+			    uint32_t *slots, unsigned slot_bits)
+{
+	size_t mask = ((size_t)1 << slot_bits) - 1;
+
+	assert(count <= mask);
+	memset(slots, 0, (mask + 1) * sizeof(*slots));
+	for (size_t i = 0; i < count; i++) {
+		size_t at = slot_of(tensors[i].name_hash, slot_bits);
+
+		if (count - i > LOOK_AHEAD)
+			__builtin_prefetch(
+				&slots[slot_of(tensors[i + LOOK_AHEAD].name_hash, slot_bits)], 1);
+		for (; slots[at]; at = (at + 1) & mask)
+			if (same_name(text, &tensors[slots[at] - 1], &tensors[i]))
+				return (ptrdiff_t)i;
+		slots[at] = (uint32_t)i + 1;
+	}
+	return -1;
+}
+
+const struct format_tensor *format_index_find(const struct format_index *index, struct bytes name)
+{
+	size_t mask = ((size_t)1 << index->slot_bits) - 1;
+	uint32_t hash = format_hash(name, index->seed);
+
+	for (size_t at = slot_of(hash, index->slot_bits); index->slots[at]; at = (at + 1) & mask) {
+		const struct format_tensor *tensor = &index->tensors[index->slots[at] - 1];
+
+		if (tensor->name_hash == hash && bytes_equal(format_name(index, tensor), name))
+			return tensor;
+	}
+	return NULL;
+}
+
+const struct format_meta *format_index_meta(const struct format_index *index, struct bytes key)
+{
+	for (size_t i = 0; i < index->meta_count; i++)
+		if (bytes_equal(format_key(index, &index->metas[i]), key))
+			return &index->metas[i];
+	return NULL;
+}
+
+void format_index_destroy(struct format_index *index)
+{
+	if (!index)
+		return;
+	free(index->text);
+	free(index);
+}
+
+static bool after(const struct format_tensor *a, const struct format_tensor *b)
+{
+	return a->offset_bytes != b->offset_bytes ? a->offset_bytes > b->offset_bytes
+						  : a->size_bytes > b->size_bytes;
+}
+
+bool format_in_order(const struct format_tensor *tensors, size_t count)
+{
+	for (size_t i = 1; i < count; i++)
+		if (after(&tensors[i - 1], &tensors[i]))
+			return false;
+	return true;
+}
+
+/* Two neighbouring runs of `from` become one of `to`; of equals, the first stays first. */
+static void merge(const struct format_tensor *tensors, const uint32_t *from, size_t middle,
+		  size_t end, uint32_t *to)
+{
+	size_t left = 0, right = middle;
+
+	for (size_t i = 0; i < end; i++) {
+		bool take_right = left == middle || (right < end && after(&tensors[from[left]],
+									  &tensors[from[right]]));
+
+		to[i] = take_right ? from[right++] : from[left++];
+	}
+}
+
+/* A merge sort from the bottom up: no recursion, and no input makes it slow. */
+void format_order(const struct format_tensor *tensors, size_t count, uint32_t *order,
+		  uint32_t *spare)
+{
+	uint32_t *from = order, *to = spare, *other;
+
+	for (size_t i = 0; i < count; i++)
+		order[i] = (uint32_t)i;
+	for (size_t run = 1; run < count; run *= 2) {
+		for (size_t at = 0; at < count; at += 2 * run) {
+			size_t end = min_of(2 * run, count - at);
+
+			merge(tensors, from + at, min_of(run, end), end, to + at);
+		}
+		other = from;
+		from = to;
+		to = other;
+	}
+	if (from != order)
+		memcpy(order, from, count * sizeof(*order));
+}
