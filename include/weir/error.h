@@ -12,6 +12,8 @@
 
 #include <stdint.h>
 
+#include "weir/export.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -94,10 +96,10 @@ struct weir_error {
 	}
 
 /* The class as the documentation spells it: "H_DUP", "TIMEOUT"; "UNKNOWN" for any other number. */
-const char *weir_code_name(int code);
+WEIR_API const char *weir_code_name(int code);
 
 /* What the class means, in a few words; never NULL. */
-const char *weir_code_text(int code);
+WEIR_API const char *weir_code_text(int code);
 
 #ifdef __cplusplus
 }

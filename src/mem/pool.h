@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Memory that reads land in: huge pages, kept across loads.
+ *
+ * The pool maps regions of huge pages and hands out ranges of them.  Its grain is the *unit* of 2 MiB: a
+ * range holds every unit that it touches, a unit whose last hold is dropped is free, and free
+ * neighbours are one again.  So a tensor that outlives its load keeps its own pages and at most the
+ * two huge pages that it shares with others.
+ *
+ *	region   |unit|unit|unit|unit|unit|unit|
+ *	ranges     [aaaa][b][cccccccccc]          unit 0: a, b   unit 1: c ...
+ *
+ * Small ranges are cut one after another from an open unit, so a hundred small files do not cost a
+ * hundred huge pages.
+ *
+ * A pool is counted: buffers keep it alive after its context is gone.  Any thread may call anything.
+ */
+#ifndef MEM_POOL_H
+#define MEM_POOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "base/sys.h"
+#include "weir/error.h"
+
+#define POOL_UNIT ((uint64_t)2 << 20)
+
+struct pool;
+
+struct pool_opts {
+	const struct sys *sys;
+	uint64_t keep_bytes; /* free memory kept for the next load; the rest is given back */
+	int64_t idle_ns;     /* kept memory unused that long is given back, at the next call */
+};
+
+int pool_create(const struct pool_opts *opts, struct pool **out, struct weir_error *err);
+struct pool *pool_ref(struct pool *pool);
+void pool_unref(struct pool *pool);
+
+/*
+ * A range of `bytes` whose address is `phase` modulo `align` (a power of two, at most POOL_UNIT).  It
+ * holds its units once.  *fresh: it was not populated yet, wholly or in part.
+ */
+must_use int pool_take(struct pool *pool, uint64_t bytes, uint64_t align, uint64_t phase,
+		       void **out, bool *fresh, struct weir_error *err);
+
+/* One more hold on, one hold less of, every unit that [at, at + bytes) touches.  bytes > 0. */
+void pool_hold(struct pool *pool, const void *at, uint64_t bytes);
+void pool_drop(struct pool *pool, const void *at, uint64_t bytes);
+
+/*
+ * Makes the pages of a range exist, the huge way; blocks for as long as zeroing them takes.  What is
+ * populated already costs nothing.  The range is held by the caller.
+ */
+int pool_populate(struct pool *pool, void *at, uint64_t bytes, struct weir_error *err);
+
+/* Gives back all that nobody holds; returns how many bytes. */
+uint64_t pool_trim(struct pool *pool);
+
+struct pool_usage {
+	uint64_t mapped_bytes;    /* of address space */
+	uint64_t held_bytes;      /* of units that somebody holds */
+	uint64_t populated_bytes; /* that cost real memory */
+	uint64_t populated_peak_bytes;
+};
+void pool_usage(struct pool *pool, struct pool_usage *out);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One thread that makes fresh memory exist ahead of the reads.
+ *
+ * Zeroing a huge page costs more than reading into it, so it is done beside the reads and not within
+ * them.  A job is a range; its owner looks at `ready`, or is told through `notify` as it grows, and
+ * reads into what is ready.  Jobs are done in the order they came, in steps of a few huge pages.
+ */
+#ifndef MEM_POPULATE_H
+#define MEM_POPULATE_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/sys.h"
+#include "mem/pool.h"
+
+struct populator;
+
+struct populate_job {
+	void *at;
+	uint64_t bytes;
+	void (*notify)(void *arg); /* after each step, on the populator's thread */
+	void *arg;
+	_Atomic uint64_t ready; /* bytes from the start; release, paired with the reader's acquire.
+				 * Equal to bytes also where populating failed: reading still works */
+	struct list link;       /* the populator's, until ready == bytes or populate_cancel() */
+};
+
+/* The thread starts with the first job. */
+int populator_create(const struct sys *sys, struct pool *pool, struct populator **out,
+		     struct weir_error *err);
+void populator_destroy(struct populator *populator); /* waits for the step under way */
+
+/* Where no thread can be started, the job is done at once, here. */
+void populate_start(struct populator *populator, struct populate_job *job);
+
+/* After it returned the job is the caller's again, and its memory is not touched. */
+void populate_cancel(struct populator *populator, struct populate_job *job);
+
+#endif
