@@ -30,28 +30,33 @@ static size_t slot_of(uint32_t hash, unsigned slot_bits)
 	return hash >> (32 - slot_bits);
 }
 
-static bool same_name(const char *text, const struct format_tensor *a,
-		      const struct format_tensor *b)
+static const struct format_text *nth(const struct format_text *first, size_t stride, size_t n)
 {
-	return a->name_hash == b->name_hash && a->name_len == b->name_len &&
-	       memcmp(text + a->name_at, text + b->name_at, a->name_len) == 0;
+	return (const void *)((const char *)first + n * stride);
 }
 
-ptrdiff_t format_names_link(const char *text, const struct format_tensor *tensors, size_t count,
-			    uint32_t *slots, unsigned slot_bits)
+static bool same_text(const char *text, const struct format_text *a, const struct format_text *b)
+{
+	return a->hash == b->hash && a->len == b->len &&
+	       memcmp(text + a->at, text + b->at, a->len) == 0;
+}
+
+ptrdiff_t format_link(const char *text, const struct format_text *first, size_t stride,
+		      size_t count, uint32_t *slots, unsigned slot_bits)
 {
 	size_t mask = ((size_t)1 << slot_bits) - 1;
 
 	assert(count <= mask);
 	memset(slots, 0, (mask + 1) * sizeof(*slots));
 	for (size_t i = 0; i < count; i++) {
-		size_t at = slot_of(tensors[i].name_hash, slot_bits);
+		const struct format_text *name = nth(first, stride, i);
+		size_t at = slot_of(name->hash, slot_bits);
 
 		if (count - i > LOOK_AHEAD)
 			__builtin_prefetch(
-				&slots[slot_of(tensors[i + LOOK_AHEAD].name_hash, slot_bits)], 1);
+				&slots[slot_of(nth(name, stride, LOOK_AHEAD)->hash, slot_bits)], 1);
 		for (; slots[at]; at = (at + 1) & mask)
-			if (same_name(text, &tensors[slots[at] - 1], &tensors[i]))
+			if (same_text(text, nth(first, stride, slots[at] - 1), name))
 				return (ptrdiff_t)i;
 		slots[at] = (uint32_t)i + 1;
 	}
@@ -66,7 +71,7 @@ const struct format_tensor *format_index_find(const struct format_index *index, 
 	for (size_t at = slot_of(hash, index->slot_bits); index->slots[at]; at = (at + 1) & mask) {
 		const struct format_tensor *tensor = &index->tensors[index->slots[at] - 1];
 
-		if (tensor->name_hash == hash && bytes_equal(format_name(index, tensor), name))
+		if (tensor->name.hash == hash && bytes_equal(format_name(index, tensor), name))
 			return tensor;
 	}
 	return NULL;

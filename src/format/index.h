@@ -54,13 +54,17 @@ struct format_input {
 	unsigned flags;      /* enum format_flags */
 };
 
+/* A run of index->text, and the hash that the tables go by. */
+struct format_text {
+	uint32_t at, len, hash;
+};
+
 struct format_tensor {
 	uint64_t offset_bytes; /* of its first byte, from the start of the file */
 	uint64_t size_bytes;
-	uint32_t name_at, name_len; /* in text */
-	uint32_t dims_at, rank;     /* in dims */
-	uint32_t name_hash;
-	uint32_t dtype; /* enum format_dtype */
+	struct format_text name;
+	uint32_t dims_at, rank; /* in dims */
+	uint32_t dtype;         /* enum format_dtype */
 };
 
 /* Types of metadata values; those of GGUF with its own numbers + 1. */
@@ -69,10 +73,9 @@ enum format_meta_type {
 };
 
 struct format_meta {
-	uint32_t key_at, key_len;     /* in text */
+	struct format_text key;
 	uint32_t value_at, value_len; /* in text: printable, UTF-8, no quotes around it */
 	uint32_t type;                /* enum format_meta_type */
-	uint32_t key_hash;
 };
 
 struct format_index {
@@ -109,7 +112,7 @@ void format_index_destroy(struct format_index *index);
 static inline struct bytes format_name(const struct format_index *index,
 				       const struct format_tensor *tensor)
 {
-	return (struct bytes){index->text + tensor->name_at, tensor->name_len};
+	return (struct bytes){index->text + tensor->name.at, tensor->name.len};
 }
 
 static inline const uint64_t *format_shape(const struct format_index *index,
@@ -128,7 +131,7 @@ static inline const struct format_tensor *format_by_offset(const struct format_i
 static inline struct bytes format_key(const struct format_index *index,
 				      const struct format_meta *meta)
 {
-	return (struct bytes){index->text + meta->key_at, meta->key_len};
+	return (struct bytes){index->text + meta->key.at, meta->key.len};
 }
 
 static inline struct bytes format_value(const struct format_index *index,
@@ -140,14 +143,14 @@ static inline struct bytes format_value(const struct format_index *index,
 /*
  * For parsers.
  *
- * They call format_hash() for every name, then format_names_link() over all of them, with room for
- * format_slot_bits(count) bits' worth of slots.  It returns the number of the first tensor whose name
- * stands earlier already, or -1.
+ * They fill in the hash of every name and key with format_hash(), then link them: struct format_text
+ * that stand `stride` bytes apart go into a table of 2^slot_bits slots.  Returns the number of the
+ * first one that stands earlier already, or -1.
  */
 uint32_t format_hash(struct bytes name, uint64_t seed);
 unsigned format_slot_bits(size_t count);
-ptrdiff_t format_names_link(const char *text, const struct format_tensor *tensors, size_t count,
-			    uint32_t *slots, unsigned slot_bits);
+ptrdiff_t format_link(const char *text, const struct format_text *first, size_t stride,
+		      size_t count, uint32_t *slots, unsigned slot_bits);
 
 /* Are the tensors in the order (offset, size)?  Where not, sort them: `order` and `spare` have room
  * for count numbers each, the result is in `order`. */

@@ -20,10 +20,15 @@ static void fill_names(uint64_t seed)
 	for (uint32_t i = 0; i < COUNT; i++) {
 		uint32_t len = (uint32_t)snprintf(text + at, 8, "t%u", i);
 
-		tensors[i] = (struct format_tensor){.name_at = at, .name_len = len};
-		tensors[i].name_hash = format_hash((struct bytes){text + at, len}, seed);
+		tensors[i] = (struct format_tensor){.name = {.at = at, .len = len}};
+		tensors[i].name.hash = format_hash((struct bytes){text + at, len}, seed);
 		at += len;
 	}
+}
+
+static ptrdiff_t link_all(unsigned bits)
+{
+	return format_link(text, &tensors[0].name, sizeof(tensors[0]), COUNT, slots, bits);
 }
 
 static void names_are_found_and_others_not(void)
@@ -35,7 +40,7 @@ static void names_are_found_and_others_not(void)
 
 	check_int(bits, 11);
 	fill_names(7);
-	check_int(format_names_link(text, tensors, COUNT, slots, bits), -1);
+	check_int(link_all(bits), -1);
 	for (int i = 0; i < COUNT; i++) {
 		size_t len = (size_t)snprintf(name, sizeof(name), "t%d", i);
 
@@ -48,10 +53,8 @@ static void names_are_found_and_others_not(void)
 static void a_second_name_is_noticed(void)
 {
 	fill_names(1);
-	tensors[700].name_at = tensors[5].name_at;
-	tensors[700].name_len = tensors[5].name_len;
-	tensors[700].name_hash = tensors[5].name_hash;
-	check_int(format_names_link(text, tensors, COUNT, slots, 11), 700);
+	tensors[700].name = tensors[5].name;
+	check_int(link_all(11), 700);
 }
 
 static void order_is_stable_and_right(void)
