@@ -133,6 +133,9 @@ struct source_ops {
 		    const struct source_how *how, struct weir_stat *out, struct weir_error *err);
 	int (*describe)(struct source_object *object, struct weir_stat *out,
 			struct weir_error *err);
+	/* For headers: up to length bytes, fewer only at the end.  Bytes, or a negative code. */
+	int64_t (*read)(struct source_object *object, void *to, uint64_t offset, uint64_t length,
+			struct weir_error *err);
 	int (*list)(struct source *source, const char *path, const char *uri,
 		    struct source_listing *out, struct weir_error *err);
 	int (*create)(struct source *source, const char *path, const char *uri, uint64_t size_bytes,
