@@ -7,7 +7,6 @@
 
 #define WEIR_API __attribute__((visibility("default")))
 
-
 /* A time-out that never passes.  All time-outs are nanoseconds from now. */
 #define WEIR_FOREVER INT64_C(-1)
 

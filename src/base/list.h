@@ -64,8 +64,7 @@ static inline struct list *list_pop(struct list *list)
 
 #define list_entry(link, type, member) container_of(link, type, member)
 
-#define list_for_each(at, head)                                                                    \
-	for (struct list *at = (head)->next; at != (head); at = at->next)
+#define list_for_each(at, head) for (struct list *at = (head)->next; at != (head); at = at->next)
 
 /* The current link may be removed. */
 #define list_for_each_safe(at, head)                                                               \
