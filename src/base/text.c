@@ -44,8 +44,14 @@ size_t utf8_valid_prefix(const char *text, size_t len)
 	size_t done = 0;
 
 	while (done < len) {
-		size_t step = sequence_len(at + done, len - done);
+		size_t step;
 
+		/* Text is mostly ASCII: eight bytes of it at a time. */
+		if (len - done >= 8 && (load_le64(at + done) & UINT64_C(0x8080808080808080)) == 0) {
+			done += 8;
+			continue;
+		}
+		step = sequence_len(at + done, len - done);
 		if (step == 0)
 			break;
 		done += step;
@@ -73,4 +79,9 @@ const char *quote(struct quoted *out, struct bytes untrusted)
 	}
 	memcpy(to, untrusted.len > QUOTE_MAX ? "..." : "", untrusted.len > QUOTE_MAX ? 4 : 1);
 	return out->text;
+}
+
+void text_vprint(char *out, size_t size, const char *format, va_list args)
+{
+	vsnprintf(out, size, format, args);
 }
