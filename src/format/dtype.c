@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "format/dtype.h"
 
+#include "weir/dtype.h"
+
 static const struct dtype_info infos[DTYPE_COUNT + 1] = {
 	[DTYPE_BOOL] = {"BOOL", 8, 1, 1},
 	[DTYPE_F4] = {"F4", 4, 2, 1},
@@ -49,6 +51,9 @@ static const struct dtype_info infos[DTYPE_COUNT + 1] = {
 	[DTYPE_TQ1_0] = {"TQ1_0", 0, 256, 54},
 	[DTYPE_TQ2_0] = {"TQ2_0", 0, 256, 66},
 	[DTYPE_MXFP4] = {"MXFP4", 0, 32, 17},
+	[DTYPE_NVFP4] = {"NVFP4", 0, 64, 36},
+	[DTYPE_Q1_0] = {"Q1_0", 0, 128, 18},
+	[DTYPE_Q2_0] = {"Q2_0", 0, 64, 18},
 
 	[DTYPE_COUNT] = {"?", 0, 1, 0},
 };
@@ -65,4 +70,37 @@ int dtype_find(struct bytes name)
 		    memcmp(name.at, infos[i].name, name.len) == 0)
 			return i;
 	return -1;
+}
+
+/* The public numbers are ours plus one: 0 is what only a name tells. */
+_Static_assert(WEIR_DTYPE_BOOL == DTYPE_BOOL + 1 && WEIR_DTYPE_F4 == DTYPE_F4 + 1 &&
+		       WEIR_DTYPE_BF16 == DTYPE_BF16 + 1 && WEIR_DTYPE_U64 == DTYPE_U64 + 1 &&
+		       WEIR_DTYPE_COUNT == DTYPE_SAFETENSORS_COUNT + 1,
+	       "two lists of types that no longer agree");
+
+int dtype_public(unsigned dtype)
+{
+	return dtype < DTYPE_SAFETENSORS_COUNT ? (int)dtype + 1 : WEIR_DTYPE_OTHER;
+}
+
+static const struct dtype_info *public_info(int dtype)
+{
+	bool known = dtype > WEIR_DTYPE_OTHER && dtype < WEIR_DTYPE_COUNT;
+
+	return &infos[known ? dtype - 1 : DTYPE_COUNT];
+}
+
+const char *weir_dtype_name(int dtype)
+{
+	return public_info(dtype)->name;
+}
+
+unsigned weir_dtype_bits(int dtype)
+{
+	return public_info(dtype)->bits;
+}
+
+int weir_dtype_find(const char *name)
+{
+	return dtype_find((struct bytes){name, strlen(name)}) + 1;
 }

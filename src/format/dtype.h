@@ -64,6 +64,9 @@ enum format_dtype {
 	DTYPE_TQ1_0,
 	DTYPE_TQ2_0,
 	DTYPE_MXFP4,
+	DTYPE_NVFP4,
+	DTYPE_Q1_0,
+	DTYPE_Q2_0,
 
 	DTYPE_COUNT,
 	DTYPE_SAFETENSORS_COUNT = DTYPE_U64 + 1,
@@ -81,5 +84,8 @@ const struct dtype_info *dtype_info(unsigned dtype);
 
 /* The type that safetensors calls so, or -1. */
 int dtype_find(struct bytes name);
+
+/* What the public API calls it (enum weir_dtype): WEIR_DTYPE_OTHER for quantised types. */
+int dtype_public(unsigned dtype);
 
 #endif
