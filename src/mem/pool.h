@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "base/compiler.h"
+#include "base/log.h"
 #include "base/sys.h"
 #include "weir/error.h"
 
@@ -30,9 +31,11 @@
 struct pool;
 
 struct pool_opts {
-	const struct sys *sys;
-	uint64_t keep_bytes; /* free memory kept for the next load; the rest is given back */
-	int64_t idle_ns;     /* kept memory unused that long is given back, at the next call */
+	const struct sys *sys; /* copied */
+	struct log *log;       /* borrowed for as long as ranges are taken; NULL: nobody listens */
+	uint64_t keep_bytes;   /* free memory kept for the next load; the rest is given back.
+				* UINT64_MAX: as much as was once held at once, with what is held now */
+	int64_t idle_ns; /* kept memory unused that long is given back, at the next call; 0: never */
 };
 
 int pool_create(const struct pool_opts *opts, struct pool **out, struct weir_error *err);
@@ -41,7 +44,8 @@ void pool_unref(struct pool *pool);
 
 /*
  * A range of `bytes` whose address is `phase` modulo `align` (a power of two, at most POOL_UNIT).  It
- * holds its units once.  *fresh: it was not populated yet, wholly or in part.
+ * holds its units once.  *fresh: pool_populate() has not made all of it yet.  bytes is a number that the
+ * caller has held against memory_check(), unless it is small.
  */
 must_use int pool_take(struct pool *pool, uint64_t bytes, uint64_t align, uint64_t phase,
 		       void **out, bool *fresh, struct weir_error *err);
@@ -62,7 +66,7 @@ uint64_t pool_trim(struct pool *pool);
 struct pool_usage {
 	uint64_t mapped_bytes;    /* of address space */
 	uint64_t held_bytes;      /* of units that somebody holds */
-	uint64_t populated_bytes; /* that cost real memory */
+	uint64_t populated_bytes; /* that cost real memory: populated, or used and dropped */
 	uint64_t populated_peak_bytes;
 };
 void pool_usage(struct pool *pool, struct pool_usage *out);

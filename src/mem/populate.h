@@ -31,12 +31,16 @@ struct populate_job {
 /* The thread starts with the first job. */
 int populator_create(const struct sys *sys, struct pool *pool, struct populator **out,
 		     struct weir_error *err);
-void populator_destroy(struct populator *populator); /* waits for the step under way */
+void populator_destroy(struct populator *populator); /* all jobs have been cancelled */
 
 /* Where no thread can be started, the job is done at once, here. */
 void populate_start(struct populator *populator, struct populate_job *job);
 
-/* After it returned the job is the caller's again, and its memory is not touched. */
+/*
+ * After it returned the job is the caller's again, its memory is not touched and notify() is not
+ * running.  Owed to every job before it or its arg goes away, also to one that is ready; not from within
+ * notify().
+ */
 void populate_cancel(struct populator *populator, struct populate_job *job);
 
 #endif
