@@ -41,26 +41,51 @@ static bool same_text(const char *text, const struct format_text *a, const struc
 	       memcmp(text + a->at, text + b->at, a->len) == 0;
 }
 
+/* Where the nth is to stand; false: the same text stands there already. */
+static bool place(const char *text, const struct format_text *first, size_t stride, size_t n,
+		  uint32_t *slots, unsigned slot_bits)
+{
+	const struct format_text *name = nth(first, stride, n);
+	size_t mask = ((size_t)1 << slot_bits) - 1;
+	size_t at = slot_of(name->hash, slot_bits);
+
+	for (; slots[at]; at = (at + 1) & mask)
+		if (same_text(text, nth(first, stride, slots[at] - 1), name))
+			return false;
+	slots[at] = (uint32_t)n + 1;
+	return true;
+}
+
+static void clear_slots(uint32_t *slots, unsigned slot_bits, size_t count)
+{
+	assert(count < (size_t)1 << slot_bits && slot_bits < 32);
+	memset(slots, 0, sizeof(*slots) << slot_bits);
+}
+
 ptrdiff_t format_link(const char *text, const struct format_text *first, size_t stride,
 		      size_t count, uint32_t *slots, unsigned slot_bits)
 {
-	size_t mask = ((size_t)1 << slot_bits) - 1;
-
-	assert(count <= mask);
-	memset(slots, 0, (mask + 1) * sizeof(*slots));
+	clear_slots(slots, slot_bits, count);
 	for (size_t i = 0; i < count; i++) {
-		const struct format_text *name = nth(first, stride, i);
-		size_t at = slot_of(name->hash, slot_bits);
+		if (count - i > LOOK_AHEAD) {
+			const struct format_text *soon = nth(first, stride, i + LOOK_AHEAD);
 
-		if (count - i > LOOK_AHEAD)
-			__builtin_prefetch(
-				&slots[slot_of(nth(name, stride, LOOK_AHEAD)->hash, slot_bits)], 1);
-		for (; slots[at]; at = (at + 1) & mask)
-			if (same_text(text, nth(first, stride, slots[at] - 1), name))
-				return (ptrdiff_t)i;
-		slots[at] = (uint32_t)i + 1;
+			__builtin_prefetch(&slots[slot_of(soon->hash, slot_bits)], 1);
+		}
+		if (!place(text, first, stride, i, slots, slot_bits))
+			return (ptrdiff_t)i;
 	}
 	return -1;
+}
+
+void format_mark_repeats(const char *text, struct format_text *first, size_t stride, size_t count,
+			 uint32_t *slots, unsigned slot_bits)
+{
+	clear_slots(slots, slot_bits, count);
+	for (size_t i = count; i-- > 0;)
+		if (!place(text, first, stride, i, slots, slot_bits))
+			((struct format_text *)(void *)((char *)first + i * stride))->len =
+				FORMAT_REPEATED;
 }
 
 const struct format_tensor *format_index_find(const struct format_index *index, struct bytes name)

@@ -152,6 +152,11 @@ unsigned format_slot_bits(size_t count);
 ptrdiff_t format_link(const char *text, const struct format_text *first, size_t stride,
 		      size_t count, uint32_t *slots, unsigned slot_bits);
 
+/* Sets the length of every text that stands again later; nothing that is parsed is so long. */
+#define FORMAT_REPEATED UINT32_MAX
+void format_mark_repeats(const char *text, struct format_text *first, size_t stride, size_t count,
+			 uint32_t *slots, unsigned slot_bits);
+
 /* Are the tensors in the order (offset, size)?  Where not, sort them: `order` and `spare` have room
  * for count numbers each, the result is in `order`. */
 bool format_in_order(const struct format_tensor *tensors, size_t count);
