@@ -72,6 +72,15 @@ int dtype_find(struct bytes name)
 	return -1;
 }
 
+const struct dtype_info *dtype_named(const char *name)
+{
+	unsigned i = 0;
+
+	while (i < DTYPE_COUNT && strcmp(infos[i].name, name) != 0)
+		i++;
+	return &infos[i];
+}
+
 /* The public numbers are ours plus one: 0 is what only a name tells. */
 _Static_assert(WEIR_DTYPE_BOOL == DTYPE_BOOL + 1 && WEIR_DTYPE_F4 == DTYPE_F4 + 1 &&
 		       WEIR_DTYPE_BF16 == DTYPE_BF16 + 1 && WEIR_DTYPE_U64 == DTYPE_U64 + 1 &&

@@ -85,6 +85,9 @@ const struct dtype_info *dtype_info(unsigned dtype);
 /* The type that safetensors calls so, or -1. */
 int dtype_find(struct bytes name);
 
+/* By the name of any type, also of GGUF's; never NULL. */
+const struct dtype_info *dtype_named(const char *name);
+
 /* What the public API calls it (enum weir_dtype): WEIR_DTYPE_OTHER for quantised types. */
 int dtype_public(unsigned dtype);
 

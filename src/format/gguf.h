@@ -93,12 +93,11 @@ must_use int gguf_walk(struct gguf_walk *walk, const char *text, uint64_t have,
 		       struct weir_error *err);
 
 /*
- * The table of a header that is there as a whole; fails with G_SHORT or asks with GGUF_MORE where it
- * is not, with *need_bytes as above (NULL is fine).  Takes input->text over only when it succeeds: it
- * is freed then, since the index has a smaller text of its own.
+ * The table of a header that is there as a whole; GGUF_MORE, and *need_bytes as above (NULL is fine),
+ * where it is not.  When it succeeds input->text is gone: the index has a smaller text of its own.
  */
-must_use int gguf_parse(struct format_input *input, struct format_index **out, uint64_t *need_bytes,
-			struct weir_error *err);
+must_use int gguf_parse(const struct format_input *input, struct format_index **out,
+			uint64_t *need_bytes, struct weir_error *err);
 
 /* ---- Between the files of this parser ---- */
 

@@ -229,7 +229,7 @@ static int build_table(struct build *build, const struct gguf_walk *walk,
 	return ret ? ret : finish(build, input->seed);
 }
 
-int gguf_parse(struct format_input *input, struct format_index **out, uint64_t *need_bytes,
+int gguf_parse(const struct format_input *input, struct format_index **out, uint64_t *need_bytes,
 	       struct weir_error *err)
 {
 	struct build build = {0};
@@ -248,7 +248,6 @@ int gguf_parse(struct format_input *input, struct format_index **out, uint64_t *
 		return ret;
 	}
 	free(input->text);
-	input->text = NULL;
 	*out = build.index;
 	return 0;
 }

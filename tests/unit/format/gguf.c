@@ -147,8 +147,8 @@ static int parse_part(size_t have, uint64_t file_bytes)
 	err = (struct weir_error)WEIR_ERROR_INIT;
 	ret = gguf_parse(&input, &index_, &need, &err);
 	check((ret == 0) == (index_ != NULL));
-	check((ret == 0) == (input.text == NULL));
-	free(input.text);
+	if (ret)
+		free(input.text);
 	check((ret == GGUF_MORE) == (need > have));
 	if (ret < 0) {
 		check_int(err.code, ret);
