@@ -41,9 +41,8 @@ static bool same_text(const char *text, const struct format_text *a, const struc
 	       memcmp(text + a->at, text + b->at, a->len) == 0;
 }
 
-/* Where the nth is to stand; false: the same text stands there already. */
-static bool place(const char *text, const struct format_text *first, size_t stride, size_t n,
-		  uint32_t *slots, unsigned slot_bits)
+uint32_t format_place(const char *text, const struct format_text *first, size_t stride, size_t n,
+		      uint32_t *slots, unsigned slot_bits)
 {
 	const struct format_text *name = nth(first, stride, n);
 	size_t mask = ((size_t)1 << slot_bits) - 1;
@@ -51,9 +50,9 @@ static bool place(const char *text, const struct format_text *first, size_t stri
 
 	for (; slots[at]; at = (at + 1) & mask)
 		if (same_text(text, nth(first, stride, slots[at] - 1), name))
-			return false;
+			return slots[at] - 1;
 	slots[at] = (uint32_t)n + 1;
-	return true;
+	return (uint32_t)n;
 }
 
 static void clear_slots(uint32_t *slots, unsigned slot_bits, size_t count)
@@ -72,7 +71,7 @@ ptrdiff_t format_link(const char *text, const struct format_text *first, size_t 
 
 			__builtin_prefetch(&slots[slot_of(soon->hash, slot_bits)], 1);
 		}
-		if (!place(text, first, stride, i, slots, slot_bits))
+		if (format_place(text, first, stride, i, slots, slot_bits) != i)
 			return (ptrdiff_t)i;
 	}
 	return -1;
@@ -83,23 +82,35 @@ void format_mark_repeats(const char *text, struct format_text *first, size_t str
 {
 	clear_slots(slots, slot_bits, count);
 	for (size_t i = count; i-- > 0;)
-		if (!place(text, first, stride, i, slots, slot_bits))
+		if (format_place(text, first, stride, i, slots, slot_bits) != i)
 			((struct format_text *)(void *)((char *)first + i * stride))->len =
 				FORMAT_REPEATED;
 }
 
+ptrdiff_t format_look_up(const char *text, const struct format_text *first, size_t stride,
+			 struct bytes name, uint64_t seed, const uint32_t *slots,
+			 unsigned slot_bits)
+{
+	size_t mask = ((size_t)1 << slot_bits) - 1;
+	uint32_t hash = format_hash(name, seed);
+
+	for (size_t at = slot_of(hash, slot_bits); slots[at]; at = (at + 1) & mask) {
+		const struct format_text *found = nth(first, stride, slots[at] - 1);
+
+		if (found->hash == hash &&
+		    bytes_equal((struct bytes){text + found->at, found->len}, name))
+			return (ptrdiff_t)slots[at] - 1;
+	}
+	return -1;
+}
+
 const struct format_tensor *format_index_find(const struct format_index *index, struct bytes name)
 {
-	size_t mask = ((size_t)1 << index->slot_bits) - 1;
-	uint32_t hash = format_hash(name, index->seed);
+	ptrdiff_t found = format_look_up(index->text, &index->tensors->name,
+					 sizeof(*index->tensors), name, index->seed, index->slots,
+					 index->slot_bits);
 
-	for (size_t at = slot_of(hash, index->slot_bits); index->slots[at]; at = (at + 1) & mask) {
-		const struct format_tensor *tensor = &index->tensors[index->slots[at] - 1];
-
-		if (tensor->name.hash == hash && bytes_equal(format_name(index, tensor), name))
-			return tensor;
-	}
-	return NULL;
+	return found < 0 ? NULL : &index->tensors[found];
 }
 
 const struct format_meta *format_index_meta(const struct format_index *index, struct bytes key)

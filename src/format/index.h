@@ -152,6 +152,15 @@ unsigned format_slot_bits(size_t count);
 ptrdiff_t format_link(const char *text, const struct format_text *first, size_t stride,
 		      size_t count, uint32_t *slots, unsigned slot_bits);
 
+/* The number of the one that reads like the nth: n itself where it is new, and placed now. */
+uint32_t format_place(const char *text, const struct format_text *first, size_t stride, size_t n,
+		      uint32_t *slots, unsigned slot_bits);
+
+/* The number of the linked text that reads so, or -1. */
+ptrdiff_t format_look_up(const char *text, const struct format_text *first, size_t stride,
+			 struct bytes name, uint64_t seed, const uint32_t *slots,
+			 unsigned slot_bits);
+
 /* Sets the length of every text that stands again later; nothing that is parsed is so long. */
 #define FORMAT_REPEATED UINT32_MAX
 void format_mark_repeats(const char *text, struct format_text *first, size_t stride, size_t count,

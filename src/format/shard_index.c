@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "format/shard_index.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "base/size.h"
+#include "base/text.h"
+#include "format/json.h"
+#include "format/safetensors.h"
+#include "format/scan.h"
+
+/* Shortest entry: `"":"x",` */
+#define ENTRY_MIN_BYTES 7
+
+struct reader {
+	struct json json;
+	const struct format_input *in;
+	struct shard_index *index; /* the block; owned until the end */
+	struct shard_entry *entries;
+	struct format_text *shards;
+	uint32_t *slots, *shard_slots; /* of names and of shards, both 2^slot_bits */
+	size_t entry_max;
+	bool map_seen, metadata_seen;
+};
+
+bool shard_name_allowed(struct bytes name)
+{
+	const char *at = name.at, *end = name.at + name.len;
+
+	if (name.len == 0 || name.len > SHARD_NAME_MAX_BYTES || memchr(name.at, 0, name.len))
+		return false;
+	for (;;) {
+		const char *slash = memchr(at, '/', (size_t)(end - at));
+		size_t len = (size_t)((slash ? slash : end) - at);
+
+		if (len == 0 || (len == 1 && at[0] == '.') ||
+		    (len == 2 && at[0] == '.' && at[1] == '.'))
+			return false;
+		if (!slash)
+			return true;
+		at = slash + 1;
+	}
+}
+
+/* One zeroed block: what is never written of it is never touched. */
+static int make_block(struct reader *r, const struct scan_counts *counts)
+{
+	uint64_t len = (uint64_t)(r->json.end - r->json.at);
+	uint64_t pairs = min_of(counts->commas, counts->quotes / 4);
+	uint64_t max = min_of(pairs, len / ENTRY_MIN_BYTES) + 1;
+	unsigned bits = format_slot_bits((size_t)max);
+	uint64_t slots = UINT64_C(1) << bits;
+	char *block = calloc(1, sizeof(struct shard_index) +
+					(size_t)max * (sizeof(*r->entries) + sizeof(*r->shards)) +
+					(size_t)slots * 2 * sizeof(uint32_t));
+
+	if (!block)
+		return error_nomem(r->json.err, r->json.label, "the shard index");
+	r->index = (void *)block;
+	r->entries = (void *)(r->index + 1);
+	r->shards = (void *)(r->entries + max);
+	r->slots = (void *)(r->shards + max);
+	r->shard_slots = r->slots + slots;
+	r->entry_max = (size_t)max;
+	r->index->slot_bits = bits;
+	return 0;
+}
+
+static struct format_text text_of(const struct reader *r, struct bytes bytes)
+{
+	return (struct format_text){
+		.at = (uint32_t)(bytes.at - r->in->text),
+		.len = (uint32_t)bytes.len,
+		.hash = format_hash(bytes, r->in->seed),
+	};
+}
+
+static int wrong_type(struct reader *r, const char *what)
+{
+	const char *at = (json_peek(&r->json), r->json.at);
+	int ret = json_skip(&r->json);
+
+	return ret < 0 ? ret : json_fail(&r->json, WEIR_H_SCHEMA, at, "%s", what);
+}
+
+/* The number of that shard; a new one where it has none yet. */
+static int intern_shard(struct reader *r, struct bytes name, uint32_t *out)
+{
+	struct shard_index *index = r->index;
+	struct quoted quoted;
+
+	/* Entries of one shard mostly stand together. */
+	if (index->entry_count) {
+		uint32_t last = r->entries[index->entry_count - 1].shard;
+
+		if (bytes_equal(name, (struct bytes){r->in->text + r->shards[last].at,
+						     r->shards[last].len})) {
+			*out = last;
+			return 0;
+		}
+	}
+	if (!shard_name_allowed(name))
+		return json_fail(
+			&r->json, WEIR_H_NAME, name.at,
+			"shard '%s' is not the name of a file inside the directory",
+			quote(&quoted, (struct bytes){name.at, min_of(name.len, (size_t)60)}));
+	r->shards[index->shard_count] = text_of(r, name);
+	*out = format_place(r->in->text, r->shards, sizeof(*r->shards), index->shard_count,
+			    r->shard_slots, index->slot_bits);
+	index->shard_count += *out == index->shard_count;
+	return 0;
+}
+
+static int take_entry(struct reader *r)
+{
+	struct shard_entry entry;
+	struct bytes name, shard;
+	int ret = json_key(&r->json, &name);
+
+	if (ret < 0)
+		return ret;
+	r->json.subject = name;
+	if (name.len > SAFETENSORS_NAME_MAX_BYTES)
+		return json_fail(&r->json, WEIR_LIMIT, name.at, "a name of %zu bytes", name.len);
+	if (name.len && memchr(name.at, 0, name.len))
+		return json_fail(&r->json, WEIR_H_NAME, name.at, "a NUL character in the name");
+	if (json_peek(&r->json) != '"')
+		return wrong_type(r, "its shard is not a string");
+	ret = json_string(&r->json, &shard);
+	if (ret == 0)
+		ret = intern_shard(r, shard, &entry.shard);
+	if (ret < 0)
+		return ret;
+	entry.name = text_of(r, name);
+	assert(r->index->entry_count < r->entry_max);
+	r->entries[r->index->entry_count++] = entry;
+	r->json.subject = (struct bytes){0};
+	return 0;
+}
+
+static int take_map(struct reader *r)
+{
+	bool first = true;
+	int ret;
+
+	if (json_peek(&r->json) != '{')
+		return wrong_type(r, "weight_map is not an object");
+	ret = json_open(&r->json);
+	while (ret == 0) {
+		ret = json_more(&r->json, '}', &first);
+		if (ret <= 0)
+			return ret;
+		ret = take_entry(r);
+	}
+	return ret;
+}
+
+static int take_total(struct reader *r)
+{
+	struct json_number number;
+	char c = json_peek(&r->json);
+	int ret;
+
+	if (r->index->total != SHARD_TOTAL_NONE)
+		return json_fail(&r->json, WEIR_H_DUP, r->json.at, "total_size stands twice");
+	r->index->total = SHARD_TOTAL_ODD;
+	if (c != '-' && (c < '0' || c > '9'))
+		return json_skip(&r->json);
+	ret = json_number(&r->json, &number);
+	if (ret == 0 && number.kind == JSON_UNSIGNED) {
+		r->index->total = SHARD_TOTAL_GIVEN;
+		r->index->total_bytes = number.value;
+	}
+	return ret;
+}
+
+static int take_metadata(struct reader *r)
+{
+	struct bytes key;
+	bool first = true;
+	int ret;
+
+	if (json_peek(&r->json) != '{')
+		return json_skip(&r->json); /* nothing of it is needed */
+	ret = json_open(&r->json);
+	while (ret == 0) {
+		ret = json_more(&r->json, '}', &first);
+		if (ret <= 0)
+			return ret;
+		ret = json_key(&r->json, &key);
+		if (ret == 0)
+			ret = bytes_equal(key, BYTES("total_size")) ? take_total(r)
+								    : json_skip(&r->json);
+	}
+	return ret;
+}
+
+static int take_member(struct reader *r)
+{
+	const char *at = (json_peek(&r->json), r->json.at);
+	struct bytes key;
+	int ret = json_key(&r->json, &key);
+	bool *seen;
+
+	if (ret < 0)
+		return ret;
+	if (bytes_equal(key, BYTES("weight_map")))
+		seen = &r->map_seen;
+	else if (bytes_equal(key, BYTES("metadata")))
+		seen = &r->metadata_seen;
+	else
+		return json_skip(&r->json);
+	if (*seen)
+		return json_fail(&r->json, WEIR_H_DUP, at, "%s stands twice",
+				 seen == &r->map_seen ? "weight_map" : "metadata");
+	*seen = true;
+	return seen == &r->map_seen ? take_map(r) : take_metadata(r);
+}
+
+static int take_all(struct reader *r)
+{
+	bool first = true;
+	int ret;
+
+	if (json_peek(&r->json) != '{')
+		return wrong_type(r, "the index is not a JSON object");
+	ret = json_open(&r->json);
+	while (ret == 0) {
+		ret = json_more(&r->json, '}', &first);
+		if (ret == 0)
+			break;
+		if (ret > 0)
+			ret = take_member(r);
+	}
+	if (ret == 0)
+		ret = json_end(&r->json);
+	if (ret == 0 && !r->map_seen)
+		return json_fail(&r->json, WEIR_H_SCHEMA, r->json.end, "weight_map is missing");
+	return ret;
+}
+
+static int link_names(struct reader *r)
+{
+	ptrdiff_t again = format_link(r->in->text, &r->entries->name, sizeof(*r->entries),
+				      r->index->entry_count, r->slots, r->index->slot_bits);
+
+	if (again < 0)
+		return 0;
+	r->json.subject = (struct bytes){r->in->text + r->entries[again].name.at,
+					 r->entries[again].name.len};
+	return json_fail(&r->json, WEIR_H_DUP, r->json.subject.at, "stands twice");
+}
+
+static int parse(struct reader *r)
+{
+	struct json *json = &r->json;
+	struct scan_counts counts;
+	size_t valid = scan_text(json->text, r->in->text_bytes, &counts);
+	int ret;
+
+	if (valid < r->in->text_bytes)
+		return json_fail(json, WEIR_H_UTF8, json->text + valid, "the index is not UTF-8");
+	ret = make_block(r, &counts);
+	if (ret == 0)
+		ret = take_all(r);
+	return ret < 0 ? ret : link_names(r);
+}
+
+int shard_index_parse(const struct format_input *in, struct shard_index **out,
+		      struct weir_error *err)
+{
+	struct reader r = {
+		.in = in,
+		.json = {.label = in->label,
+			 .text = in->text,
+			 .at = in->text,
+			 .end = in->text + in->text_bytes,
+			 .depth_max = JSON_DEPTH_STRICT,
+			 .err = err},
+	};
+	int ret;
+
+	if (in->file_bytes > SHARD_INDEX_MAX_BYTES || in->text_bytes > SHARD_INDEX_MAX_BYTES)
+		return error_set(err, WEIR_LIMIT, in->label,
+				 "%s: an index of %" PRIu64 " bytes, more than the %" PRIu64
+				 " allowed",
+				 in->label, max_of(in->file_bytes, (uint64_t)in->text_bytes),
+				 SHARD_INDEX_MAX_BYTES);
+	ret = parse(&r);
+	if (ret < 0) {
+		free(r.index);
+		return ret;
+	}
+	r.index->entries = r.entries;
+	r.index->shards = r.shards;
+	r.index->slots = r.slots;
+	r.index->seed = in->seed;
+	r.index->text = in->text;
+	*out = r.index;
+	return 0;
+}
+
+void shard_index_destroy(struct shard_index *index)
+{
+	if (!index)
+		return;
+	free(index->text);
+	free(index);
+}
+
+const struct shard_entry *shard_index_find(const struct shard_index *index, struct bytes name)
+{
+	ptrdiff_t found = format_look_up(index->text, &index->entries->name,
+					 sizeof(*index->entries), name, index->seed, index->slots,
+					 index->slot_bits);
+
+	return found < 0 ? NULL : &index->entries[found];
+}
