@@ -53,6 +53,6 @@ int main(int argc, char **argv)
 		return yard_serve(0, NULL, run, &copier);
 	if (copy(yard_size(argv[optind]), &window, &copier) < 0)
 		return 1;
-	yard_print(stdout, &window, NULL);
+	yard_print(stdout, &window);
 	return 0;
 }

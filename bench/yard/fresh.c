@@ -85,6 +85,6 @@ int main(int argc, char **argv)
 		return yard_serve(0, NULL, run, &options);
 	if (measure(yard_size(argv[optind]), &window, &options) < 0)
 		return 1;
-	yard_print(stdout, &window, NULL);
+	yard_print(stdout, &window);
 	return 0;
 }

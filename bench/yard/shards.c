@@ -51,7 +51,7 @@ int main(int argc, char **argv)
 			if (read_head(argv[file], to, head, &window) < 0)
 				return 1;
 	yard_end(&window);
-	yard_print(stdout, &window, NULL);
+	yard_print(stdout, &window);
 	free(to);
 	return 0;
 }

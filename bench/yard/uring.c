@@ -2,13 +2,14 @@
 /*
  * uring - a file read directly, through io_uring
  *
- *	uring [-b REQUEST] [-q DEPTH] [-p PAGES] [-B] [-u] [FILE [OFFSET [LENGTH]]]
+ *	uring [-b REQUEST] [-q DEPTH] [-p PAGES] [-r REUSE] [-B] [-u] [FILE [OFFSET [LENGTH]]]
  *
  * O_DIRECT, a registered file, fixed buffers over the whole destination, completions reaped by the
  * task that submits.  One enter submits one request, because a batch of neighbours is merged by the
  * block layer into fewer and slower ones; -B batches all the same.  -u leaves the destination
- * unregistered (what an ordinary user's limit on locked memory allows).  Offset and length must be
- * multiples of 4 KiB; a shorter end of the file is read as it comes.
+ * unregistered (what an ordinary user's limit on locked memory allows).  -r reads everything into the
+ * same REUSE bytes over and over, as fio does: that delivers nothing, but shows what the disk alone
+ * gives.  Offset and length must be multiples of 4 KiB; a shorter end of the file is read as it comes.
  */
 #include "yard.h"
 
@@ -26,6 +27,7 @@ struct reader {
 	size_t request;
 	unsigned depth;
 	int batch, unregistered;
+	size_t reuse; /* 0: every byte has its own place */
 	struct yard_dest dest;
 	size_t registered; /* bytes of the destination known to the ring */
 	struct io_uring ring;
@@ -70,12 +72,13 @@ static void queue_read(struct reader *reader, const struct yard_job *job, uint64
 	uint64_t left = job->length - at;
 	unsigned size = left < reader->request ? (unsigned)left : (unsigned)reader->request;
 
+	uint64_t to = reader->reuse ? at % reader->reuse : at;
 	size = (size + 4095u) & ~4095u;
 	if (reader->unregistered)
-		io_uring_prep_read(sqe, 0, reader->dest.at + at, size, job->offset + at);
+		io_uring_prep_read(sqe, 0, reader->dest.at + to, size, job->offset + at);
 	else
-		io_uring_prep_read_fixed(sqe, 0, reader->dest.at + at, size, job->offset + at,
-					 (int)(at / PIECE));
+		io_uring_prep_read_fixed(sqe, 0, reader->dest.at + to, size, job->offset + at,
+					 (int)(to / PIECE));
 	sqe->flags |= IOSQE_FIXED_FILE;
 	io_uring_sqe_set_data64(sqe, at);
 }
@@ -143,8 +146,8 @@ static int run(const struct yard_job *job, struct yard_window *window, void *arg
 	struct reader *reader = arg;
 	int fresh = reader->dest.pages >= YARD_FRESH_HUGE;
 
-	if (!fresh && (yard_dest_get(&reader->dest, job->length) < 0 ||
-		       register_dest(reader, job->length) < 0))
+	uint64_t room = reader->reuse ? reader->reuse : job->length;
+	if (!fresh && (yard_dest_get(&reader->dest, room) < 0 || register_dest(reader, room) < 0))
 		return -1;
 	yard_begin(window);
 	int fd = open(job->path, O_RDONLY | O_DIRECT | O_CLOEXEC);
@@ -167,7 +170,7 @@ int main(int argc, char **argv)
 	struct reader reader = {.request = 512 << 10, .depth = 32};
 	int option;
 
-	while ((option = getopt(argc, argv, "b:q:p:Bu")) != -1) {
+	while ((option = getopt(argc, argv, "b:q:p:r:Bu")) != -1) {
 		switch (option) {
 		case 'b':
 			reader.request = yard_size(optarg);
@@ -177,6 +180,9 @@ int main(int argc, char **argv)
 			break;
 		case 'p':
 			reader.dest.pages = yard_pages(optarg);
+			break;
+		case 'r':
+			reader.reuse = yard_size(optarg);
 			break;
 		case 'B':
 			reader.batch = 1;
@@ -191,9 +197,9 @@ int main(int argc, char **argv)
 	if (reader.dest.pages >= YARD_FRESH_HUGE)
 		reader.unregistered = 1;
 	if (reader.depth < 1 || reader.depth > DEPTH_MAX || reader.request == 0 ||
-	    PIECE % reader.request) {
+	    PIECE % reader.request || reader.reuse % reader.request) {
 		errno = 0;
-		yard_fail("uring: depth 1 to %d, requests that divide 1 GiB", DEPTH_MAX);
+		yard_fail("uring: depth 1 to %d, requests that divide 1 GiB and REUSE", DEPTH_MAX);
 		return 2;
 	}
 	if (make_ring(&reader) < 0)

@@ -49,9 +49,10 @@ static double seconds(const struct timeval *from, const struct timeval *to)
 	return (double)(to->tv_sec - from->tv_sec) + (double)(to->tv_usec - from->tv_usec) * 1e-6;
 }
 
-void yard_print(FILE *out, const struct yard_window *window, const char *extra)
+void yard_print(FILE *out, const struct yard_window *window)
 {
 	const struct rusage *before = &window->before, *after = &window->after;
+	const char *extra = window->extra && *window->extra ? window->extra : NULL;
 	double wall = (double)(window->stop.tv_sec - window->start.tv_sec) +
 		      (double)(window->stop.tv_nsec - window->start.tv_nsec) * 1e-9;
 	double user = seconds(&before->ru_utime, &after->ru_utime);
@@ -88,6 +89,8 @@ static int complete(struct yard_job *job)
 
 	if (stat(job->path, &info) < 0)
 		return yard_fail("%s", job->path);
+	if (!S_ISREG(info.st_mode))
+		return 0;
 	uint64_t size = (uint64_t)info.st_size;
 	errno = 0;
 	if (job->offset > size || job->length > size - job->offset)
@@ -106,7 +109,7 @@ static int run_one(struct yard_job *job, yard_run_fn *run, void *arg)
 		fflush(stdout);
 		return -1;
 	}
-	yard_print(stdout, &window, NULL);
+	yard_print(stdout, &window);
 	return 0;
 }
 

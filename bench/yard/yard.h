@@ -5,10 +5,11 @@
  * A yardstick is a small program that does one thing as plainly and as cheaply as the kernel lets it,
  * so that the engine can be held against it.  It shares no code with the engine.  A job is a range of
  * a file.  Given a file on the command line a yardstick does that one job; without one it reads jobs
- * from standard input, a line each, "OFFSET LENGTH PATH" (length 0: to the end), and keeps its memory
- * between them.  Either way it answers each with one line of JSON about the window alone: from the
- * open of the file until the last byte is in place, on the monotonic clock and by getrusage, with
- * start-up, set-up and clean-up outside.
+ * from standard input, a line each, "OFFSET LENGTH PATH" (length 0: to the end; for a
+ * directory the numbers mean what the program makes of them), and keeps its memory between them.
+ * Either way it answers each with one line of JSON about the window alone: from the open of the file
+ * until the last byte is in place, on the monotonic clock and by getrusage, with start-up, set-up and
+ * clean-up outside.
  */
 #ifndef YARD_H
 #define YARD_H
@@ -35,11 +36,12 @@ struct yard_window {
 	uint64_t requests; /* read calls or ring entries */
 	uint64_t enters;   /* system calls that submit or wait */
 	uint64_t sum;      /* of what was read, where the program sums */
+	const char *extra; /* more members for the line, or NULL; borrowed */
 };
 
 void yard_begin(struct yard_window *window);
 void yard_end(struct yard_window *window);
-void yard_print(FILE *out, const struct yard_window *window, const char *extra);
+void yard_print(FILE *out, const struct yard_window *window);
 
 /* Does one job; returns 0, or -1 after yard_fail(). */
 typedef int yard_run_fn(const struct yard_job *job, struct yard_window *window, void *arg);
