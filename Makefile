@@ -31,7 +31,7 @@ test: packages
 bench: packages
 	@tools/install-packages bench
 	@$(MAKE) --no-print-directory all
-	@bench/run $(BUILD)
+	@bench/run --build $(BUILD)
 
 # A prefix other than the build's is set first, so that the pkg-config file says the truth.
 install: all
