@@ -3,8 +3,10 @@
  * How bytes move between descriptors and memory: one interface, answered by io/ring.c (io_uring) and by
  * io/threads.c (plain threads, where io_uring is forbidden).
  *
- * An io is driven by one thread; io_wake() may be called from any.  A struct io_op is the io's from
- * push to reap, cancelled or not: until then the kernel may still write to its memory.
+ * An io is driven by one thread: the one that first pushes or reaps.  Another may make and destroy it,
+ * and any may wake it.  A struct io_op is the io's from push to reap, cancelled or not: until then the
+ * kernel may still write to its memory.  Results are handed up as they are, short ones too; only EINTR
+ * and EAGAIN are tried again in here, without spinning.
  */
 #ifndef IO_IO_H
 #define IO_IO_H
@@ -41,11 +43,22 @@ struct io;
 
 struct io_ops {
 	const char *name; /* "io_uring", "threads" */
-	void (*destroy)(struct io *io);
+
+	/*
+	 * Asks what is in flight to end, waits for it a little, and returns how many operations did not
+	 * end.  Those are left behind: what they need of the io is never freed, and their memory may be
+	 * written at any time to come.
+	 */
+	unsigned (*destroy)(struct io *io);
+
+	/* A hint: many operations will be inside this memory, which outlives the io. */
 	void (*register_memory)(struct io *io, void *memory, uint64_t bytes);
+
 	int (*push)(struct io *io, struct io_op *op); /* 0, or WEIR_LIMIT */
+
+	/* As source_ops.reap (source/source.h). */
 	unsigned (*reap)(struct io *io, struct io_op **out, unsigned max, int64_t deadline_ns);
-	void (*wake)(struct io *io);
+	void (*wake)(struct io *io); /* any thread, also a signal handler */
 	void (*cancel)(struct io *io, struct io_op *op);
 };
 
@@ -55,13 +68,14 @@ struct io {
 	uint64_t system_calls;
 };
 
-/* depth: most operations in flight. */
+/*
+ * depth: most operations in flight.  WEIR_UNSUPPORTED, WEIR_DENIED or WEIR_NOMEM where the kernel has
+ * no rings, too old ones, or refuses them.
+ */
+bool io_ring_possible(void); /* asks the kernel, at the price of one system call */
 int io_ring_create(const struct sys *sys, uint32_t depth, struct io **out, struct weir_error *err);
 
-/*
- * At most `threads` of them read at once.  Those that are stuck in the kernel when the io is destroyed
- * are left behind, with the memory that they need; *stuck counts them and may be NULL.
- */
+/* At most `threads` of them work at once; they are started as they are needed. */
 int io_threads_create(const struct sys *sys, uint32_t depth, uint32_t threads, struct io **out,
 		      struct weir_error *err);
 

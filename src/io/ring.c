@@ -1,0 +1,624 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * io on io_uring.  The only file that includes <liburing.h>, and the door behind which io_uring's own
+ * system calls stand: tests forbid them with a seccomp filter instead of the table.
+ *
+ *	push --> submission queue --enter--> kernel --completion queue--> reap
+ *	             again (EAGAIN, EINTR) <--after a pause------'
+ *
+ * Large requests go to the kernel one by one: a batch of neighbours is merged by the block layer into
+ * fewer, larger requests and loses a tenth of the disk's rate.  Small ones wait for company until the
+ * batch is full or the next reap.
+ *
+ * The ring is made by any thread, switched off; the first push or reap switches it on and binds it to
+ * its thread, so that completions are worked off where they are reaped and no other task is
+ * interrupted.  A wake is an eventfd under a poll that stays armed; the poll writes to no memory.
+ *
+ * A registered range is named to the kernel once, pinned, and used for every operation inside it.
+ */
+#include <errno.h>
+#include <liburing.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/size.h"
+#include "io/fd.h"
+#include "io/io.h"
+
+/* From here on a request is a submission of its own. */
+#define ALONE_BYTES (128u << 10)
+/* Small requests that wait for each other. */
+#define BATCH       16
+
+#define SQ_ENTRIES_MAX 256u
+#define DEPTH_MAX      16384u
+
+/* Pause before an operation that the kernel could not take is tried again. */
+#define AGAIN_NS  (1 * NS_PER_MS)
+/* How long destroy waits for operations that it cancelled. */
+#define LINGER_NS (100 * NS_PER_MS)
+
+/* Registered memory: the kernel takes pieces of at most 1 GiB. */
+#define PIECES      64
+#define PIECE_BYTES GIB
+
+/* user_data of what is not an operation; operations are aligned, so no pointer looks like these. */
+#define TAG_NOTHING 1u
+#define TAG_WAKE    2u
+
+/* Without these (Linux 5.13) the plain threads serve better. */
+#define FEATURES_NEEDED (IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG | IORING_FEAT_RSRC_TAGS)
+
+enum place { /* op->scratch[0] */
+	IN_KERNEL,
+	WAITS_AGAIN,
+};
+
+struct piece {
+	uintptr_t start;
+	uint64_t bytes;
+};
+
+struct ring {
+	struct io io;
+	struct io_uring uring;
+	uint32_t depth, in_flight;
+	pid_t pid;
+	int broken; /* errno of an enter that failed for good, or 0 */
+	bool disabled;
+	pthread_t driver; /* set when it is no longer disabled */
+
+	struct list flying; /* operations in the kernel, or on the way there */
+	struct list again;  /* operations to be tried again at again_ns */
+	struct list ended;  /* operations that ended without the kernel */
+	int64_t again_ns;
+
+	int wake_fd;
+	bool wake_armed;
+	/* Set by wake(), taken by reap().  What the waker did before is seen after: acq_rel both. */
+	_Atomic bool woken;
+
+	bool fixed; /* the table of registered buffers exists */
+	unsigned piece_count;
+	struct piece pieces[PIECES];
+};
+
+static struct ring *ring_of(struct io *io)
+{
+	return container_of(io, struct ring, io);
+}
+
+/* ---- Entering the kernel ---- */
+
+static void end_op(struct ring *ring, struct io_op *op, int result)
+{
+	op->result = result;
+	list_remove(&op->link);
+	list_push(&ring->ended, &op->link);
+}
+
+/* Nothing can be entered any more: what the kernel did not take ends with this error. */
+static void break_ring(struct ring *ring, int os_errno)
+{
+	struct io_uring_sq *sq = &ring->uring.sq;
+	unsigned mask = *sq->kring_mask;
+
+	ring->broken = os_errno;
+	for (unsigned at = *sq->khead; at != sq->sqe_tail; at++) {
+		uint64_t data = sq->sqes[at & mask].user_data;
+
+		if (data != TAG_NOTHING && data != TAG_WAKE)
+			end_op(ring, (struct io_op *)(uintptr_t)data, -os_errno);
+	}
+	list_for_each_safe(link, &ring->again)
+		end_op(ring, list_entry(link, struct io_op, link), -os_errno);
+}
+
+/* Whether an enter failed for good; those that may pass are left for the next one. */
+static bool judge(struct ring *ring, int ret)
+{
+	ring->io.system_calls++;
+	if (ret >= 0 || ret == -EINTR || ret == -EAGAIN || ret == -EBUSY || ret == -ETIME ||
+	    ret == -ENOMEM)
+		return true;
+	break_ring(ring, -ret);
+	return false;
+}
+
+static bool work_waits(const struct ring *ring)
+{
+	unsigned flags = __atomic_load_n(ring->uring.sq.kflags, __ATOMIC_RELAXED);
+
+	return (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+}
+
+/* Hands over what is prepared, and takes along what has completed. */
+static void enter(struct ring *ring)
+{
+	if (ring->broken)
+		return;
+	judge(ring, work_waits(ring) ? io_uring_submit_and_get_events(&ring->uring)
+				     : io_uring_submit(&ring->uring));
+}
+
+static struct io_uring_sqe *take_sqe(struct ring *ring)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->uring);
+
+	if (sqe)
+		return sqe;
+	enter(ring);
+	return ring->broken ? NULL : io_uring_get_sqe(&ring->uring);
+}
+
+/* Once, on the thread that will drive the ring. */
+static bool switch_on(struct ring *ring)
+{
+	int ret;
+
+	if (likely(!ring->disabled))
+		return !ring->broken;
+	ring->disabled = false;
+	ring->driver = pthread_self();
+	/* liburing 2.3 forgot to export io_uring_enable_rings(). */
+	ret = io_uring_register((unsigned)ring->uring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL,
+				0);
+	if (ret < 0)
+		break_ring(ring, -ret);
+	return ret >= 0;
+}
+
+/* ---- Operations ---- */
+
+static int find_piece(const struct ring *ring, const struct io_op *op)
+{
+	uintptr_t at = (uintptr_t)op->memory;
+
+	for (unsigned i = 0; i < ring->piece_count; i++) {
+		const struct piece *piece = &ring->pieces[i];
+
+		if (at >= piece->start && size_inside(at - piece->start, op->length, piece->bytes))
+			return (int)i;
+	}
+	return -1;
+}
+
+static void prepare(const struct ring *ring, struct io_uring_sqe *sqe, struct io_op *op)
+{
+	int piece = find_piece(ring, op);
+	bool write = op->code == IO_WRITE;
+
+	if (piece >= 0 && write)
+		io_uring_prep_write_fixed(sqe, op->fd, op->memory, op->length, op->offset, piece);
+	else if (piece >= 0)
+		io_uring_prep_read_fixed(sqe, op->fd, op->memory, op->length, op->offset, piece);
+	else if (write)
+		io_uring_prep_write(sqe, op->fd, op->memory, op->length, op->offset);
+	else
+		io_uring_prep_read(sqe, op->fd, op->memory, op->length, op->offset);
+	io_uring_sqe_set_data(sqe, op);
+}
+
+static void try_later(struct ring *ring, struct io_op *op)
+{
+	if (list_empty(&ring->again))
+		ring->again_ns = ring->io.sys->now_ns() + AGAIN_NS;
+	op->scratch[0] = WAITS_AGAIN;
+	list_remove(&op->link);
+	list_push(&ring->again, &op->link);
+}
+
+static void issue(struct ring *ring, struct io_op *op)
+{
+	struct io_uring_sqe *sqe = take_sqe(ring);
+
+	if (unlikely(!sqe)) {
+		if (ring->broken)
+			end_op(ring, op, -ring->broken);
+		else
+			try_later(ring, op);
+		return;
+	}
+	op->scratch[0] = IN_KERNEL;
+	list_remove(&op->link);
+	list_push(&ring->flying, &op->link);
+	prepare(ring, sqe, op);
+	if (op->length >= ALONE_BYTES || io_uring_sq_ready(&ring->uring) >= BATCH)
+		enter(ring);
+}
+
+static int ring_push(struct io *io, struct io_op *op)
+{
+	struct ring *ring = ring_of(io);
+
+	if (ring->in_flight >= ring->depth)
+		return WEIR_LIMIT;
+	ring->in_flight++;
+	list_init(&op->link);
+	if (likely(switch_on(ring)))
+		issue(ring, op);
+	else
+		end_op(ring, op, -ring->broken);
+	return 0;
+}
+
+static void issue_again(struct ring *ring)
+{
+	struct list due;
+
+	if (likely(list_empty(&ring->again)) || ring->io.sys->now_ns() < ring->again_ns)
+		return;
+	list_init(&due);
+	list_for_each_safe(link, &ring->again) {
+		list_remove(link);
+		list_push(&due, link);
+	}
+	for (struct list *link = list_pop(&due); link; link = list_pop(&due))
+		issue(ring, list_entry(link, struct io_op, link));
+}
+
+static void ring_cancel(struct io *io, struct io_op *op)
+{
+	struct ring *ring = ring_of(io);
+	struct io_uring_sqe *sqe;
+
+	if (op->scratch[0] == WAITS_AGAIN) {
+		op->scratch[0] = IN_KERNEL;
+		end_op(ring, op, -ECANCELED);
+		return;
+	}
+	if (ring->broken)
+		return;
+	sqe = take_sqe(ring);
+	if (!sqe) /* no room even now: cancelling is a wish, and the operation ends without it */
+		return;
+	io_uring_prep_cancel(sqe, op, 0);
+	io_uring_sqe_set_data64(sqe, TAG_NOTHING);
+	enter(ring);
+}
+
+/* ---- Completions ---- */
+
+static unsigned hand_ended(struct ring *ring, struct io_op **out, unsigned max)
+{
+	unsigned count = 0;
+	struct list *link;
+
+	while (count < max && (link = list_pop(&ring->ended))) {
+		out[count++] = list_entry(link, struct io_op, link);
+		ring->in_flight--;
+	}
+	return count;
+}
+
+/* True where the completion is an operation's end, and that goes up. */
+static bool take_cqe(struct ring *ring, const struct io_uring_cqe *cqe, struct io_op **out)
+{
+	struct io_op *op;
+
+	if (cqe->user_data == TAG_WAKE && !(cqe->flags & IORING_CQE_F_MORE))
+		ring->wake_armed = false;
+	if (cqe->user_data == TAG_WAKE || cqe->user_data == TAG_NOTHING)
+		return false;
+	op = (struct io_op *)(uintptr_t)cqe->user_data;
+	if (unlikely(cqe->res == -EAGAIN || cqe->res == -EINTR)) {
+		try_later(ring, op);
+		return false;
+	}
+	op->result = cqe->res;
+	list_remove(&op->link);
+	ring->in_flight--;
+	*out = op;
+	return true;
+}
+
+static unsigned harvest(struct ring *ring, struct io_op **out, unsigned max)
+{
+	unsigned count = hand_ended(ring, out, max), seen = 0, head;
+	struct io_uring_cqe *cqe;
+
+	io_uring_for_each_cqe(&ring->uring, head, cqe)
+	{
+		if (count == max)
+			break;
+		seen++;
+		count += take_cqe(ring, cqe, &out[count]);
+	}
+	io_uring_cq_advance(&ring->uring, seen);
+	return count;
+}
+
+static void drain_wake_fd(const struct ring *ring)
+{
+	uint64_t value;
+
+	while (read(ring->wake_fd, &value, sizeof(value)) < 0 && errno == EINTR)
+		;
+}
+
+/* Edge-triggered and repeating, so nothing need be read and armed again for each wake. */
+static void arm_wake(struct ring *ring)
+{
+	struct io_uring_sqe *sqe;
+
+	if (likely(ring->wake_armed) || ring->broken)
+		return;
+	drain_wake_fd(ring);
+	sqe = take_sqe(ring);
+	if (!sqe)
+		return;
+	io_uring_prep_poll_multishot(sqe, ring->wake_fd, POLLIN);
+	io_uring_sqe_set_data64(sqe, TAG_WAKE);
+	ring->wake_armed = true;
+}
+
+static bool take_wake(struct ring *ring)
+{
+	return atomic_load_explicit(&ring->woken, memory_order_relaxed) &&
+	       atomic_exchange_explicit(&ring->woken, false, memory_order_acq_rel);
+}
+
+/* The ring is of no use; a wake or the deadline ends this. */
+static void wait_broken(struct ring *ring, int64_t left_ns)
+{
+	struct pollfd pollfd = {.fd = ring->wake_fd, .events = POLLIN};
+	struct timespec timeout = {left_ns / NS_PER_SEC, left_ns % NS_PER_SEC};
+
+	ring->io.system_calls++;
+	if (ppoll(&pollfd, 1, left_ns == NEVER ? NULL : &timeout, NULL) > 0)
+		drain_wake_fd(ring);
+}
+
+static void wait_until(struct ring *ring, int64_t until_ns)
+{
+	int64_t left = until_ns == NEVER ? NEVER : until_ns - ring->io.sys->now_ns();
+	struct __kernel_timespec timeout;
+	struct io_uring_cqe *cqe;
+
+	if (left <= 0) {
+		if (!ring->broken && (work_waits(ring) || io_uring_sq_ready(&ring->uring)))
+			enter(ring);
+		return;
+	}
+	if (ring->broken) {
+		wait_broken(ring, left);
+		return;
+	}
+	timeout.tv_sec = left / NS_PER_SEC;
+	timeout.tv_nsec = left % NS_PER_SEC;
+	judge(ring, io_uring_submit_and_wait_timeout(&ring->uring, &cqe, 1,
+						     left == NEVER ? NULL : &timeout, NULL));
+}
+
+static unsigned ring_reap(struct io *io, struct io_op **out, unsigned max, int64_t deadline_ns)
+{
+	struct ring *ring = ring_of(io);
+	unsigned count;
+
+	switch_on(ring);
+	issue_again(ring);
+	arm_wake(ring);
+	if (io_uring_sq_ready(&ring->uring) > 0 || work_waits(ring))
+		enter(ring);
+	for (;;) {
+		int64_t until = deadline_ns;
+		bool last;
+
+		count = harvest(ring, out, max);
+		if (count > 0 || take_wake(ring))
+			return count;
+		last = deadline_ns != NEVER && ring->io.sys->now_ns() >= deadline_ns;
+		if (!list_empty(&ring->again))
+			until = min_of(until, ring->again_ns);
+		wait_until(ring, until);
+		issue_again(ring);
+		arm_wake(ring);
+		if (last)
+			return harvest(ring, out, max);
+	}
+}
+
+static void ring_wake(struct io *io)
+{
+	struct ring *ring = ring_of(io);
+	const uint64_t one = 1;
+	int saved = errno; /* this may be a signal handler */
+
+	if (!atomic_exchange_explicit(&ring->woken, true, memory_order_acq_rel))
+		while (write(ring->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR)
+			;
+	errno = saved;
+}
+
+/* ---- Registered memory ---- */
+
+static bool register_piece(struct ring *ring, char *at, uint64_t bytes)
+{
+	struct iovec iov = {at, (size_t)bytes};
+	__u64 tag = 0;
+
+	if (ring->piece_count == PIECES ||
+	    io_uring_register_buffers_update_tag(&ring->uring, ring->piece_count, &iov, &tag, 1) !=
+		    1)
+		return false;
+	ring->pieces[ring->piece_count++] = (struct piece){(uintptr_t)at, bytes};
+	return true;
+}
+
+/* Pinning is held against the limit of locked memory: where it ends, the rest goes unregistered. */
+static void ring_register_memory(struct io *io, void *memory, uint64_t bytes)
+{
+	struct ring *ring = ring_of(io);
+	char *at = memory;
+
+	if (!ring->fixed || !switch_on(ring))
+		return;
+	for (uint64_t done = 0; done < bytes;) {
+		uint64_t piece = min_of(bytes - done, PIECE_BYTES);
+
+		if (!register_piece(ring, at + done, piece))
+			return;
+		done += piece;
+	}
+}
+
+/* ---- Life ---- */
+
+static void release(struct ring *ring)
+{
+	if (ring->wake_fd >= 0)
+		close(ring->wake_fd);
+	free(ring);
+}
+
+/* Asks everything to end and works off what does; true where nothing is left. */
+static bool settle(struct ring *ring)
+{
+	int64_t end = ring->io.sys->now_ns() + LINGER_NS;
+	struct io_op *ops[16];
+
+	if (ring->in_flight == 0)
+		return true;
+	if (ring->broken || (!ring->disabled && !pthread_equal(ring->driver, pthread_self())))
+		return false;
+	list_for_each_safe(link, &ring->again)
+		ring_cancel(&ring->io, list_entry(link, struct io_op, link));
+	list_for_each_safe(link, &ring->flying) {
+		ring_cancel(&ring->io, list_entry(link, struct io_op, link));
+		if (ring->broken) /* and the list is another one now */
+			return false;
+	}
+	while (ring->in_flight > 0 && ring->io.sys->now_ns() < end)
+		ring_reap(&ring->io, ops, array_size(ops), end);
+	return ring->in_flight == 0;
+}
+
+static unsigned ring_destroy(struct io *io)
+{
+	struct ring *ring = ring_of(io);
+
+	/* A forked child has the descriptor, but no ring memory and no business in it. */
+	if (getpid() != ring->pid) {
+		close(ring->uring.ring_fd);
+		release(ring);
+		return 0;
+	}
+	if (!settle(ring))
+		return ring->in_flight;
+	io_uring_queue_exit(&ring->uring);
+	release(ring);
+	return 0;
+}
+
+static const struct io_ops ring_ops = {
+	.name = "io_uring",
+	.destroy = ring_destroy,
+	.register_memory = ring_register_memory,
+	.push = ring_push,
+	.reap = ring_reap,
+	.wake = ring_wake,
+	.cancel = ring_cancel,
+};
+
+/* From the best that the newest kernel has to what all have. */
+static int set_up(struct ring *ring, unsigned sq_entries)
+{
+	static const unsigned flags[] = {
+		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+			IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_R_DISABLED,
+		IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_R_DISABLED,
+		IORING_SETUP_R_DISABLED,
+	};
+	int ret = -EINVAL;
+
+	for (unsigned i = 0; i < array_size(flags) && ret == -EINVAL; i++) {
+		struct io_uring_params params = {
+			.flags = flags[i] | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
+			.cq_entries = 2 * ring->depth + 16,
+		};
+
+		ret = io_uring_queue_init_params(sq_entries, &ring->uring, &params);
+		if (ret == 0 && (params.features & FEATURES_NEEDED) != FEATURES_NEEDED) {
+			io_uring_queue_exit(&ring->uring);
+			return -ENOSYS;
+		}
+	}
+	return ret;
+}
+
+/* A filter may allow the set-up and forbid what follows: better to hear of it now than in a load. */
+static int try_out(struct ring *ring)
+{
+	int ret = io_uring_enter((unsigned)ring->uring.ring_fd, 0, 0, 0, NULL);
+
+	if (ret < 0 && ret != -EBADFD) /* what a ring says that is switched off */
+		return ret;
+	ret = io_uring_register_buffers_sparse(&ring->uring, PIECES);
+	ring->fixed = ret == 0;
+	return ret == -EPERM || ret == -ENOSYS || ret == -EACCES ? ret : 0;
+}
+
+/* The ring's descriptor is kept above 2, and its memory from forked children. */
+static int settle_in(struct ring *ring)
+{
+	int fd = fd_lift(ring->io.sys, ring->uring.ring_fd);
+
+	if (fd < 0)
+		return -errno;
+	ring->uring.ring_fd = fd;
+	ring->uring.enter_ring_fd = fd;
+	io_uring_ring_dontfork(&ring->uring);
+	ring->wake_fd = fd_lift(ring->io.sys, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+	return ring->wake_fd < 0 ? -errno : 0;
+}
+
+bool io_ring_possible(void)
+{
+	/* No set-up without parameters: EFAULT says that all but those would be fine. */
+	return syscall(__NR_io_uring_setup, 1, NULL) < 0 && errno == EFAULT;
+}
+
+static int refuse(struct ring *ring, int os_errno, const char *what, struct weir_error *err)
+{
+	release(ring);
+	return error_sys(err, os_errno, NULL, "io_uring: %s", what);
+}
+
+int io_ring_create(const struct sys *sys, uint32_t depth, struct io **out, struct weir_error *err)
+{
+	struct ring *ring;
+	int ret;
+
+	if (depth == 0 || depth > DEPTH_MAX)
+		return error_set(err, WEIR_ARG, NULL, "io_uring: a depth of %u", depth);
+	ring = calloc(1, sizeof(*ring));
+	if (!ring)
+		return error_nomem(err, NULL, "io_uring");
+	ring->io = (struct io){.ops = &ring_ops, .sys = sys};
+	ring->depth = depth;
+	ring->pid = getpid();
+	ring->disabled = true;
+	ring->wake_fd = -1;
+	list_init(&ring->flying);
+	list_init(&ring->again);
+	list_init(&ring->ended);
+	ret = set_up(ring, min_of(depth + 4, SQ_ENTRIES_MAX));
+	if (ret < 0)
+		return refuse(ring, -ret, "setting up the ring", err);
+	ret = settle_in(ring);
+	if (ret == 0)
+		ret = try_out(ring);
+	if (ret < 0) {
+		io_uring_queue_exit(&ring->uring);
+		return refuse(ring, -ret, "trying the ring", err);
+	}
+	*out = &ring->io;
+	return 0;
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The file source, as its own files see it.
+ *
+ *	file.c         the source itself, its table, what it chose
+ *	file_open.c    objects: opening, versions, closing
+ *	file_cache.c   what of an object is in the page cache, and what that is worth
+ *	file_lane.c    requests on their way
+ *	file_names.c   stat, list, mkdir
+ *	file_write.c   objects being written: temporary, clone, commit
+ *
+ * An object has two descriptors: one through the page cache and, where the file allows, one past it.
+ * Which of them a request takes is said in the request; what cannot go past the cache goes through it.
+ */
+#ifndef SOURCE_FILE_H
+#define SOURCE_FILE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <time.h>
+
+#include "base/thread.h"
+#include "source/source.h"
+
+/* Requests that each way of moving bytes serves best: a thread is woken for each, a ring is not. */
+#define FILE_RING_REQUEST_BYTES   (512u << 10)
+#define FILE_THREAD_REQUEST_BYTES (2u << 20)
+
+/* Two stats that agree in all of this are of one version. */
+struct file_version {
+	dev_t device;
+	ino_t inode;
+	uint64_t size_bytes;
+	struct timespec modified, changed;
+	uint64_t links;
+};
+
+/*
+ * What the cache and the disk deliver, as seen; a smoothed figure each.  Lanes update them without a
+ * lock: a lost sample does no harm.
+ */
+struct file_rates {
+	_Atomic uint64_t copy_bytes_s; /* of one lane; 0: nothing seen yet */
+	_Atomic uint64_t disk_bytes_s;
+	_Atomic uint64_t doubts; /* cached windows read direct since a copy was last tried */
+
+	/* The sample under way: direct reads of all lanes since the first that found none. */
+	_Atomic uint32_t disk_in_flight;
+	_Atomic int64_t disk_since_ns;
+	_Atomic uint64_t disk_bytes;
+};
+
+struct file_source {
+	struct source source;
+	_Atomic uint32_t lanes;
+	_Atomic bool ring_refused; /* said in the log already */
+	_Atomic bool direct_seen;  /* an object was opened past the cache */
+	struct file_rates rates;
+};
+
+/*
+ * Which cells of an object are cached.  Windows are looked at as they are needed and believed for a
+ * moment: pages come and go.
+ */
+#define WINDOW_BYTES (UINT64_C(16) << 20)
+#define CELL_BYTES   (UINT64_C(32) << 10)
+#define WINDOW_CELLS (WINDOW_BYTES / CELL_BYTES)
+#define WINDOWS_KEPT 16
+
+struct file_window {
+	uint64_t number; /* offset / WINDOW_BYTES */
+	int64_t until_ns;
+	uint64_t cached[WINDOW_CELLS / 64]; /* a bit for each cell */
+};
+
+struct file_object {
+	struct source_object object;
+	int fd;        /* through the page cache */
+	int direct_fd; /* past it; -1: not possible */
+	int direct;    /* enum weir_direct, as asked */
+	int cache;     /* enum weir_cache, as asked */
+	bool live;
+	_Atomic bool direct_off;    /* a read was refused: buffered from now on */
+	_Atomic bool nowait_off;    /* the file system cannot say what is cached */
+	_Atomic bool cachestat_off; /* the kernel does not tell us */
+
+	struct lock lock; /* for what follows */
+	struct file_version version;
+	struct file_window windows[WINDOWS_KEPT];
+	uint32_t probes; /* counts samples, so that no two windows are sampled at the same places */
+
+	struct file_draft *draft; /* being written; owned */
+};
+
+static inline struct file_source *file_source_of(struct source *source)
+{
+	return container_of(source, struct file_source, source);
+}
+
+static inline struct file_object *file_object_of(struct source_object *object)
+{
+	return container_of(object, struct file_object, object);
+}
+
+static inline const struct sys *file_sys(const struct file_object *file)
+{
+	return file->object.source->env->sys;
+}
+
+/* ---- file_open.c ---- */
+
+int file_open(struct source *source, const char *path, const char *uri,
+	      const struct source_how *how, struct source_object **out, struct weir_error *err);
+void file_close(struct source_object *object);
+int file_check(struct source_object *object, struct weir_error *err);
+int file_describe(struct source_object *object, struct weir_stat *out, struct weir_error *err);
+int64_t file_read(struct source_object *object, void *to, uint64_t offset, uint64_t length,
+		  struct weir_error *err);
+
+/* An object around a descriptor that is open already, which it owns from then on, failing or not. */
+int file_object_create(struct source *source, int fd, const char *uri, const struct source_how *how,
+		       struct file_object **out, struct weir_error *err);
+
+/* A descriptor past the page cache beside the one there is, and the alignment that it needs. */
+int file_open_direct(struct file_object *file, const char *path, int flags, const struct statx *stx,
+		     struct weir_error *err);
+
+/* What the kernel says of a file, alignment included; 0 or an errno. */
+int file_statx(const struct sys *sys, int dir, const char *path, int flags, struct statx *out);
+void file_fill_stat(const struct statx *stx, struct weir_stat *out);
+
+/* ---- file_cache.c ---- */
+
+int file_way(struct source_object *object, uint64_t offset, uint64_t length, uint64_t *until);
+
+/* Cached bytes of a file, or UINT64_MAX where the kernel does not say. */
+uint64_t file_cached_bytes(const struct sys *sys, int fd, uint64_t size_bytes);
+
+void file_saw_copy(struct file_source *source, uint64_t bytes, int64_t ns);
+void file_disk_starts(struct file_source *source);
+void file_disk_ends(struct file_source *source, uint64_t bytes);
+
+/* ---- file_lane.c ---- */
+
+int file_lane_create(struct source *source, const struct lane_how *how, struct source_lane **out,
+		     struct weir_error *err);
+void file_lane_destroy(struct source_lane *lane);
+void file_lane_register(struct source_lane *lane, void *memory, uint64_t bytes);
+int file_submit(struct source_lane *lane, struct request *request);
+unsigned file_reap(struct source_lane *lane, struct request **out, unsigned max,
+		   int64_t deadline_ns);
+void file_wake(struct source_lane *lane);
+void file_cancel(struct source_lane *lane, struct request *request);
+int64_t file_next_ns(struct source_lane *lane);
+uint64_t file_system_calls(const struct source_lane *lane);
+
+/* ---- file_names.c ---- */
+
+int file_stat(struct source *source, const char *path, const char *uri,
+	      const struct source_how *how, struct weir_stat *out, struct weir_error *err);
+int file_list(struct source *source, const char *path, const char *uri, struct source_listing *out,
+	      struct weir_error *err);
+int file_mkdir(struct source *source, const char *path, const char *uri, struct weir_error *err);
+
+/* ---- file_write.c ---- */
+
+int file_create(struct source *source, const char *path, const char *uri, uint64_t size_bytes,
+		const struct source_how *how, struct source_object **out, struct weir_error *err);
+int file_clone(struct source_object *to, struct source_object *from, struct weir_error *err);
+int file_commit(struct source_object *object, int durability, struct weir_error *err);
+int file_abort(struct source_object *object, struct weir_error *err);
+
+/* Removes what was not committed, and frees it; NULL is fine. */
+void file_draft_drop(struct file_object *file);
+
+#endif
