@@ -54,19 +54,20 @@ def mincore_bytes(fd, offset, length):
     return min(sum(byte & 1 for byte in bytes(flags)) * PAGE, length)
 
 
-def advise(path, offset, length, advice):
+def forget(path):
     fd = os.open(path, os.O_RDONLY)
     try:
-        os.posix_fadvise(fd, offset, length, advice)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(fd)
 
 
 def drop(path, offset=0, length=0):
-    """Makes the range cold, or raises."""
+    """Makes the range cold, or raises. The whole file is dropped: the cache keeps pages in larger units,
+    and one that only partly lies in a range would stay."""
     length = length or os.path.getsize(path) - offset
     for _ in range(5):
-        advise(path, offset, length, os.POSIX_FADV_DONTNEED)
+        forget(path)
         left = resident_bytes(path, offset, length)
         if left <= COLD_SHARE * length:
             return

@@ -90,7 +90,10 @@ class Worker(Side):
 
     def close(self):
         if self.process:
-            self.process.stdin.close()
+            try:
+                self.process.stdin.close()
+            except BrokenPipeError:
+                pass  # it ended before it read the last job
             try:
                 self.process.wait(20)
             except subprocess.TimeoutExpired:
