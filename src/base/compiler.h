@@ -16,17 +16,16 @@
 #define container_of(pointer, type, member)                                                        \
 	((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
-#define min_of(a, b)                                                                               \
+/* Each use gets names of its own, so that uses may nest. */
+#define PICK_(a, b, op, x, y)                                                                      \
 	__extension__({                                                                            \
-		__auto_type a_ = (a);                                                              \
-		__auto_type b_ = (b);                                                              \
-		a_ < b_ ? a_ : b_;                                                                 \
+		__auto_type x = (a);                                                               \
+		__auto_type y = (b);                                                               \
+		x op y ? x : y;                                                                    \
 	})
-#define max_of(a, b)                                                                               \
-	__extension__({                                                                            \
-		__auto_type a_ = (a);                                                              \
-		__auto_type b_ = (b);                                                              \
-		a_ > b_ ? a_ : b_;                                                                 \
-	})
+#define PICK_NAMED_(a, b, op, n) PICK_(a, b, op, pick_a_##n, pick_b_##n)
+#define PICK(a, b, op, n)        PICK_NAMED_(a, b, op, n)
+#define min_of(a, b)             PICK(a, b, <, __COUNTER__)
+#define max_of(a, b)             PICK(a, b, >, __COUNTER__)
 
 #endif

@@ -1,0 +1,599 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The public face of a transfer: start, append, wait, finish, abandon.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/size.h"
+#include "engine/context.h"
+#include "engine/failure.h"
+#include "engine/group.h"
+#include "engine/transfer.h"
+#include "mem/limits.h"
+
+#define STALL_DEFAULT (60 * NS_PER_SEC)
+
+/* Largest run of several extents: as large as the file where nothing bounds it. */
+#define RUN_UNBOUNDED (UINT64_MAX / 4)
+#define RUN_BOUNDED   (64 * MIB)
+
+/* Stuck transfers that a context takes over. */
+#define ABANDONED_MAX 64
+
+#define FLAGS_ALL                                                                                  \
+	(WEIR_TRANSFER_GUARDED | WEIR_TRANSFER_AT_END | WEIR_TRANSFER_LIVE |                       \
+	 WEIR_TRANSFER_ON_RELEASE | WEIR_TRANSFER_OPEN)
+
+/* ---- Batches ---- */
+
+static void batch_destroy(struct batch *batch)
+{
+	if (!batch)
+		return;
+	runs_fini(&batch->runs);
+	free(batch->sweeps);
+	weir_plan_destroy(batch->plan);
+	free(batch);
+}
+
+/* Does another sweep begin at this place of the order? */
+static bool begins(const struct weir_plan *plan, uint32_t at)
+{
+	const struct extent *extent = &plan->extents[plan->order[at]];
+	const struct extent *before = at ? &plan->extents[plan->order[at - 1]] : NULL;
+
+	return !before || before->class_ != extent->class_ ||
+	       before->object->group != extent->object->group;
+}
+
+static int cut_sweeps(struct weir_transfer *transfer, struct batch *batch, struct weir_error *err)
+{
+	struct weir_plan *plan = batch->plan;
+	uint32_t count = 0;
+
+	for (uint32_t at = 0; at < plan->count; at++)
+		count += begins(plan, at);
+	batch->sweeps = calloc(count ? count : 1, sizeof(batch->sweeps[0]));
+	if (!batch->sweeps)
+		return error_nomem(err, NULL, "the sweeps of a transfer");
+	for (uint32_t at = 0; at < plan->count; at++) {
+		const struct extent *extent = &plan->extents[plan->order[at]];
+
+		if (begins(plan, at))
+			batch->sweeps[batch->sweep_count++] = (struct sweep){
+				.transfer = transfer,
+				.plan = plan,
+				.runs = &batch->runs,
+				.cursor = {at, 0},
+				.class_ = extent->class_,
+				.group = extent->object->group};
+		batch->sweeps[batch->sweep_count - 1].end = at + 1;
+	}
+	for (uint32_t i = 0; i < batch->sweep_count; i++) {
+		list_init(&batch->sweeps[i].ready);
+		list_init(&batch->sweeps[i].all);
+	}
+	return 0;
+}
+
+/* What weir is about to allocate, held against what there is. */
+static int check_memory(const struct weir_transfer *transfer, const struct weir_plan *plan,
+			struct weir_error *err)
+{
+	struct pool_usage usage;
+	uint64_t bytes = 0;
+
+	for (uint64_t i = 0; i < plan->count; i++)
+		if (plan->extents[i].allocate && !size_add(bytes, plan->extents[i].length, &bytes))
+			bytes = UINT64_MAX;
+	bytes = min_of(bytes, budget_limit(transfer->budget));
+	pool_usage(transfer->ctx->pool, &usage);
+	/* What is populated and held by nobody is used first, and costs nothing. */
+	bytes -= min_of(bytes,
+			usage.populated_bytes - min_of(usage.populated_bytes, usage.held_bytes));
+	return bytes ? memory_check(transfer->ctx->sys, bytes, "the tensors", err) : 0;
+}
+
+static int batch_create(struct weir_transfer *transfer, struct weir_plan *plan, struct batch **out,
+			struct weir_error *err)
+{
+	uint64_t limit = budget_limit(transfer->budget);
+	uint64_t run = limit == BUDGET_NONE ? RUN_UNBOUNDED : min_of(RUN_BOUNDED, limit / 4);
+	struct batch *batch = calloc(1, sizeof(*batch));
+	int ret;
+
+	if (!batch)
+		return error_nomem(err, NULL, "a transfer");
+	if ((ret = check_memory(transfer, plan, err)) < 0 || (ret = plan_seal(plan, err)) < 0 ||
+	    (ret = runs_create(plan, transfer->budget, run, &batch->runs, err)) < 0)
+		goto fail;
+	batch->plan = plan;
+	ret = cut_sweeps(transfer, batch, err);
+	for (uint32_t i = 0; ret == 0 && i < batch->sweep_count; i++)
+		ret = group_start(batch->sweeps[i].group, err);
+	if (ret == 0) {
+		*out = batch;
+		return 0;
+	}
+fail:
+	batch->plan = NULL; /* the caller keeps it */
+	batch_destroy(batch);
+	free(plan->order);
+	plan->order = NULL;
+	return ret;
+}
+
+/* Hooks it in, and lets the lanes go. */
+static void launch(struct weir_transfer *transfer, struct batch *batch)
+{
+	struct weir_plan *plan = batch->plan;
+
+	lock_take(&transfer->lock);
+	*transfer->last_batch = batch;
+	transfer->last_batch = &batch->next;
+	transfer->unsettled += plan->count;
+	transfer->total_bytes += plan->bytes;
+	for (uint64_t i = 0; i < plan->count; i++)
+		if (plan->extents[i].length == 0)
+			transfer_settle_empty(transfer, &plan->extents[i]);
+	lock_drop(&transfer->lock);
+	for (uint32_t i = 0; i < batch->sweep_count; i++)
+		group_add(batch->sweeps[i].group, &batch->sweeps[i]);
+}
+
+/* ---- Starting ---- */
+
+static void transfer_free(struct weir_transfer *transfer)
+{
+	while (transfer->batches) {
+		struct batch *batch = transfer->batches;
+
+		transfer->batches = batch->next;
+		batch_destroy(batch);
+	}
+	while (transfer->alone) {
+		struct alone *alone = transfer->alone;
+
+		transfer->alone = alone->next;
+		free(alone);
+	}
+	if (transfer->owns_queue)
+		queue_fini(&transfer->own);
+	if (transfer->budget)
+		budget_unref(transfer->budget);
+	cond_fini(&transfer->quiet);
+	lock_fini(&transfer->lock);
+	free(transfer);
+}
+
+static int take_share(struct weir_transfer *transfer, struct weir_error *err)
+{
+	struct weir_ctx *ctx = transfer->ctx;
+
+	if (transfer->opts.budget_bytes)
+		return budget_create(transfer->opts.budget_bytes, ctx->budget, &transfer->budget,
+				     err);
+	transfer->budget = budget_ref(ctx->budget);
+	return 0;
+}
+
+static int transfer_create(struct weir_ctx *ctx, struct weir_queue *queue,
+			   const struct weir_transfer_opts *opts, struct weir_transfer **out,
+			   struct weir_error *err)
+{
+	struct weir_transfer *transfer = calloc(1, sizeof(*transfer));
+	int ret;
+
+	if (!transfer)
+		return error_nomem(err, NULL, "a transfer");
+	transfer->ctx = ctx;
+	transfer->counters.parent = &ctx->counters;
+	transfer->last_batch = &transfer->batches;
+	opts_copy(&transfer->opts, sizeof(transfer->opts), opts);
+	if (transfer->opts.stall_ns == 0)
+		transfer->opts.stall_ns = STALL_DEFAULT;
+	if (transfer->opts.stall_ns < 0)
+		transfer->opts.stall_ns = NEVER / 4;
+	transfer->deadline_ns = deadline_after(
+		ctx->sys, transfer->opts.timeout_ns ? transfer->opts.timeout_ns : WEIR_FOREVER);
+	if (transfer->opts.flags & WEIR_TRANSFER_ON_RELEASE)
+		transfer->deadline_ns = NEVER;
+	transfer->open = transfer->opts.flags & WEIR_TRANSFER_OPEN;
+	list_init(&transfer->abandoned);
+	lock_init(&transfer->lock);
+	cond_init(&transfer->quiet);
+	transfer->owns_queue = !queue;
+	transfer->queue = queue ? queue : &transfer->own;
+	ret = queue ? 0 : queue_init(&transfer->own, ctx, UINT32_MAX, err);
+	transfer->owns_queue = !queue && ret == 0;
+	if (ret == 0)
+		ret = take_share(transfer, err);
+	if (ret < 0)
+		transfer_free(transfer);
+	else
+		*out = transfer;
+	return ret;
+}
+
+static void reap_abandoned(struct weir_ctx *ctx);
+
+int weir_transfer_start(struct weir_plan *plan, struct weir_queue *queue,
+			const struct weir_transfer_opts *opts, struct weir_transfer **out,
+			struct weir_error *err)
+{
+	struct weir_transfer *transfer;
+	struct batch *batch;
+	int ret = ctx_alive(plan->ctx, err);
+
+	if (ret < 0)
+		return ret;
+	if (plan->order)
+		return error_set(err, WEIR_ARG, NULL, "the plan was started already");
+	if (queue && queue->ctx != plan->ctx)
+		return error_set(err, WEIR_ARG, NULL, "the queue is of another context");
+	reap_abandoned(plan->ctx);
+	ret = transfer_create(plan->ctx, queue, opts, &transfer, err);
+	if (ret < 0)
+		return ret;
+	if (transfer->opts.flags & ~(uint32_t)FLAGS_ALL)
+		ret = error_set(err, WEIR_ARG, NULL, "flags %#x: there are no such flags",
+				transfer->opts.flags & ~(uint32_t)FLAGS_ALL);
+	if (ret == 0)
+		ret = batch_create(transfer, plan, &batch, err);
+	if (ret < 0) {
+		transfer_free(transfer);
+		return ret;
+	}
+	*out = transfer;
+	launch(transfer, batch);
+	return 0;
+}
+
+int weir_transfer_append(struct weir_transfer *transfer, struct weir_plan *plan,
+			 struct weir_error *err)
+{
+	struct batch *batch;
+	bool refused;
+	int ret = ctx_alive(transfer->ctx, err);
+
+	if (ret < 0)
+		return ret;
+	lock_take(&transfer->lock);
+	refused = !transfer->open || transfer->stopping;
+	lock_drop(&transfer->lock);
+	if (refused || plan->order || plan->ctx != transfer->ctx)
+		return error_set(err, WEIR_ARG, NULL, "%s",
+				 refused ? "the transfer takes no more plans"
+					 : "the plan is not one for this transfer");
+	ret = batch_create(transfer, plan, &batch, err);
+	if (ret == 0)
+		launch(transfer, batch);
+	return ret;
+}
+
+void weir_transfer_end(struct weir_transfer *transfer)
+{
+	lock_take(&transfer->lock);
+	transfer->open = false;
+	lock_drop(&transfer->lock);
+	queue_nudge(transfer->queue);
+}
+
+/* ---- Waiting ---- */
+
+static bool nothing_to_come(struct weir_transfer *transfer)
+{
+	bool nothing;
+
+	lock_take(&transfer->lock);
+	nothing = !transfer->open && transfer->unsettled == 0 && transfer->lent == 0;
+	lock_drop(&transfer->lock);
+	return nothing;
+}
+
+int weir_transfer_wait(struct weir_transfer *transfer, struct weir_done *out, unsigned max,
+		       int64_t timeout_ns, struct weir_error *err)
+{
+	int64_t deadline = deadline_after(transfer->ctx->sys, timeout_ns);
+	int ret = ctx_alive(transfer->ctx, err);
+	unsigned taken;
+
+	if (ret < 0)
+		return ret;
+	if (!transfer->owns_queue || max == 0)
+		return error_set(err, WEIR_ARG, NULL, "%s",
+				 max ? "this transfer posts to a queue: wait there"
+				     : "waiting for 0 completions");
+	/* Looked at before taking: what was posted before the last one settled is seen by the take. */
+	for (;;) {
+		bool nothing = nothing_to_come(transfer);
+
+		taken = queue_take(transfer->queue, out, max);
+		if (taken || nothing)
+			return (int)min_of(taken, (unsigned)INT32_MAX);
+		if (!ctx_idle(transfer->ctx) && !queue_sleep(transfer->queue, deadline))
+			return error_set(err, WEIR_TIMEOUT, NULL, "no completion came in time");
+	}
+}
+
+void weir_transfer_counters(struct weir_transfer *transfer, struct weir_counters *out)
+{
+	counters_read(&transfer->counters, out);
+}
+
+void weir_transfer_progress(struct weir_transfer *transfer, uint64_t *done_bytes,
+			    uint64_t *total_bytes)
+{
+	struct weir_counters counters;
+
+	counters_read(&transfer->counters, &counters);
+	*done_bytes = counters.bytes_delivered;
+	lock_take(&transfer->lock);
+	*total_bytes = transfer->total_bytes;
+	lock_drop(&transfer->lock);
+}
+
+int weir_transfer_error(struct weir_transfer *transfer, const struct weir_done *done,
+			struct weir_error *err)
+{
+	const struct extent *extent = (const struct extent *)(uintptr_t)done->id;
+	int ret;
+
+	if (done->transfer != transfer)
+		return error_set(err, WEIR_ARG, NULL, "a completion of another transfer");
+	lock_take(&transfer->lock);
+	ret = failure_describe(extent, err);
+	lock_drop(&transfer->lock);
+	return ret;
+}
+
+/* ---- Promote, drop ---- */
+
+/* With the lock held: has nothing of it been asked for yet? */
+static bool untouched(const struct extent *extent)
+{
+	return extent->state == EXTENT_PLANNED && extent->parts == 0 && !extent->withdrawn &&
+	       extent->left == extent->length && extent->status == 0;
+}
+
+int weir_transfer_drop(struct weir_transfer *transfer, uint64_t tag)
+{
+	int dropped = 0;
+
+	lock_take(&transfer->lock);
+	for (struct batch *batch = transfer->batches; batch; batch = batch->next)
+		for (uint64_t i = 0; i < batch->plan->count; i++) {
+			struct extent *extent = &batch->plan->extents[i];
+
+			if (extent->tag != tag || !untouched(extent))
+				continue;
+			transfer_fail_extent(transfer, extent, WEIR_CANCELLED, 0, extent->offset);
+			dropped++;
+		}
+	lock_drop(&transfer->lock);
+	return dropped;
+}
+
+/* A sweep for one extent that its own sweep will pass by.  With the lock held; false: no memory. */
+static bool sweep_alone(struct weir_transfer *transfer, struct batch *batch, uint64_t index,
+			uint8_t class_)
+{
+	struct weir_plan *plan = batch->plan;
+	struct alone *alone = calloc(1, sizeof(*alone));
+	uint32_t at = 0;
+
+	if (!alone)
+		return false;
+	while (plan->order[at] != index)
+		at++;
+	plan->extents[index].withdrawn = true;
+	alone->sweep = (struct sweep){.transfer = transfer,
+				      .plan = plan,
+				      .runs = &batch->runs,
+				      .cursor = {at, 0},
+				      .end = at + 1,
+				      .class_ = class_,
+				      .alone = true,
+				      .group = plan->extents[index].object->group};
+	list_init(&alone->sweep.ready);
+	list_init(&alone->sweep.all);
+	alone->next = transfer->alone;
+	transfer->alone = alone;
+	return true;
+}
+
+int weir_transfer_promote(struct weir_transfer *transfer, uint64_t tag, int class_)
+{
+	uint8_t as = class_ == WEIR_CLASS_URGENT       ? SWEEP_URGENT
+		     : class_ == WEIR_CLASS_BACKGROUND ? SWEEP_BACKGROUND
+						       : SWEEP_NORMAL;
+	struct alone *first, *before;
+	int promoted = 0;
+
+	lock_take(&transfer->lock);
+	before = transfer->alone;
+	for (struct batch *batch = transfer->batches; batch; batch = batch->next)
+		for (uint64_t i = 0; i < batch->plan->count; i++) {
+			struct extent *extent = &batch->plan->extents[i];
+
+			if (extent->tag == tag && extent->class_ != as && untouched(extent))
+				promoted += sweep_alone(transfer, batch, i, as);
+		}
+	first = transfer->alone;
+	lock_drop(&transfer->lock);
+	/* The list only grows at its head, so this stretch of it stands still. */
+	for (; first != before; first = first->next)
+		group_add(first->sweep.group, &first->sweep);
+	return promoted;
+}
+
+/* ---- Finishing ---- */
+
+static void leave_groups(struct weir_transfer *transfer)
+{
+	for (struct batch *batch = transfer->batches; batch; batch = batch->next)
+		for (uint32_t i = 0; i < batch->sweep_count; i++)
+			group_remove(batch->sweeps[i].group, &batch->sweeps[i]);
+	for (struct alone *alone = transfer->alone; alone; alone = alone->next)
+		group_remove(alone->sweep.group, &alone->sweep);
+}
+
+/* Cancels what has not settled, silently.  True when nothing flies and nothing is lent. */
+static bool wait_quiet(struct weir_transfer *transfer, int64_t deadline_ns)
+{
+	bool unsettled, quiet;
+
+	lock_take(&transfer->lock);
+	transfer->open = false;
+	transfer->closing = true;
+	unsettled = transfer->unsettled > 0;
+	lock_drop(&transfer->lock);
+	if (unsettled)
+		weir_transfer_cancel(transfer);
+	lock_take(&transfer->lock);
+	while (transfer->flying > 0) {
+		lock_drop(&transfer->lock);
+		if (!ctx_idle(transfer->ctx)) {
+			lock_take(&transfer->lock);
+			if (transfer->flying > 0 &&
+			    !cond_wait(&transfer->quiet, &transfer->lock, deadline_ns))
+				break;
+			continue;
+		}
+		lock_take(&transfer->lock);
+	}
+	quiet = transfer->flying == 0;
+	lock_drop(&transfer->lock);
+	return quiet;
+}
+
+/* Does anything that flies aim at memory that is not ours? */
+static bool aims_at_callers(const struct weir_transfer *transfer)
+{
+	for (struct batch *batch = transfer->batches; batch; batch = batch->next)
+		for (uint64_t i = 0; i < batch->plan->count; i++) {
+			const struct extent *extent = &batch->plan->extents[i];
+
+			if (extent->parts > extent->staged && !extent->allocate)
+				return true;
+		}
+	return false;
+}
+
+static void hand_over(struct weir_transfer *transfer)
+{
+	struct weir_ctx *ctx = transfer->ctx;
+
+	lock_take(&ctx->lock);
+	list_push(&ctx->abandoned, &transfer->abandoned);
+	lock_drop(&ctx->lock);
+}
+
+static int result_of(struct weir_transfer *transfer, struct weir_error *err)
+{
+	if (transfer->first_error.code == 0)
+		return 0;
+	if (err)
+		*err = transfer->first_error;
+	return transfer->first_error.code;
+}
+
+int weir_transfer_finish(struct weir_transfer *transfer, int64_t timeout_ns, struct weir_error *err)
+{
+	bool quiet, lent;
+	int ret;
+
+	if (!transfer)
+		return 0;
+	if ((ret = ctx_alive(transfer->ctx, err)) < 0)
+		return ret;
+	quiet = wait_quiet(transfer, deadline_after(transfer->ctx->sys, timeout_ns));
+	lock_take(&transfer->lock);
+	lent = !quiet && aims_at_callers(transfer);
+	ret = result_of(transfer, err);
+	lock_drop(&transfer->lock);
+	if (lent)
+		return error_set(err, WEIR_LENT, NULL,
+				 "requests are stuck in the kernel and may still write to the "
+				 "caller's memory");
+	queue_forget(transfer->queue, transfer);
+	if (!quiet) { /* only memory of ours is still written: nothing to keep the caller for */
+		hand_over(transfer);
+		return ret;
+	}
+	leave_groups(transfer);
+	transfer_free(transfer);
+	return ret;
+}
+
+static unsigned count_abandoned(struct weir_ctx *ctx)
+{
+	unsigned n = 0;
+
+	lock_take(&ctx->lock);
+	list_for_each(link, &ctx->abandoned)
+		n++;
+	lock_drop(&ctx->lock);
+	return n;
+}
+
+int weir_transfer_abandon(struct weir_transfer *transfer, struct weir_error *err)
+{
+	int ret = ctx_alive(transfer->ctx, err);
+
+	if (ret < 0)
+		return ret;
+	if (count_abandoned(transfer->ctx) >= ABANDONED_MAX)
+		return error_set(err, WEIR_LIMIT, NULL,
+				 "%d transfers with stuck requests are kept already",
+				 ABANDONED_MAX);
+	wait_quiet(transfer, 0);
+	queue_forget(transfer->queue, transfer);
+	hand_over(transfer);
+	return 0;
+}
+
+static bool is_quiet(struct weir_transfer *transfer)
+{
+	bool quiet;
+
+	lock_take(&transfer->lock);
+	quiet = transfer->flying == 0;
+	lock_drop(&transfer->lock);
+	return quiet;
+}
+
+/* Those whose stuck requests did come back. */
+static void reap_abandoned(struct weir_ctx *ctx)
+{
+	struct list ended;
+
+	list_init(&ended);
+	lock_take(&ctx->lock);
+	list_for_each_safe(link, &ctx->abandoned) {
+		if (!is_quiet(list_entry(link, struct weir_transfer, abandoned)))
+			continue;
+		list_remove(link);
+		list_push(&ended, link);
+	}
+	lock_drop(&ctx->lock);
+	for (struct list *link = list_pop(&ended); link; link = list_pop(&ended)) {
+		struct weir_transfer *transfer = list_entry(link, struct weir_transfer, abandoned);
+
+		leave_groups(transfer);
+		transfer_free(transfer);
+	}
+}
+
+void transfers_leave_behind(struct list *abandoned)
+{
+	for (struct list *link = list_pop(abandoned); link; link = list_pop(abandoned)) {
+		struct weir_transfer *transfer = list_entry(link, struct weir_transfer, abandoned);
+
+		if (transfer->flying == 0)
+			transfer_free(transfer);
+	}
+}

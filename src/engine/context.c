@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/context.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/size.h"
+#include "engine/environment.h"
+#include "engine/group.h"
+#include "engine/transfer.h"
+
+#define POOL_IDLE_NS (60 * NS_PER_SEC)
+#define DEPTH_MAX    4096
+
+/* The first member of every options struct is its size, as the caller was built with. */
+void opts_copy(void *to, size_t to_size, const void *from)
+{
+	size_t size = 0;
+
+	memset(to, 0, to_size);
+	if (from)
+		memcpy(&size, from, sizeof(size));
+	memcpy(to, from ? from : to, min_of(size, to_size));
+	memcpy(to, &to_size, sizeof(to_size));
+}
+
+static int check_opts(const struct weir_ctx_opts *opts, struct weir_error *err)
+{
+	if (opts->lanes > LANES_MAX)
+		return error_set(err, WEIR_ARG, NULL, "%u lanes: at most %d", opts->lanes,
+				 LANES_MAX);
+	if (opts->depth > DEPTH_MAX)
+		return error_set(err, WEIR_ARG, NULL, "depth %u: at most %d", opts->depth,
+				 DEPTH_MAX);
+	if (opts->request_bytes &&
+	    (opts->request_bytes < 4 * KIB || opts->request_bytes > REQUEST_MAX ||
+	     (opts->request_bytes & (opts->request_bytes - 1))))
+		return error_set(err, WEIR_ARG, NULL,
+				 "requests of %llu bytes: a power of two from 4 KiB to %u MiB",
+				 (unsigned long long)opts->request_bytes, REQUEST_MAX >> 20);
+	if (opts->budget_bytes && opts->budget_bytes < BUDGET_MIN)
+		return error_set(err, WEIR_ARG, NULL,
+				 "a budget of %llu bytes: at least %llu MiB, for staging alone",
+				 (unsigned long long)opts->budget_bytes,
+				 (unsigned long long)(BUDGET_MIN / MIB));
+	return 0;
+}
+
+static int create_parts(struct weir_ctx *ctx, struct weir_error *err)
+{
+	struct pool_opts pool = {
+		.sys = ctx->sys,
+		.keep_bytes = ctx->opts.pool_bytes ? ctx->opts.pool_bytes : UINT64_MAX,
+		.idle_ns = ctx->opts.pool_idle_ns ? ctx->opts.pool_idle_ns : POOL_IDLE_NS,
+	};
+	uint64_t budget = ctx->opts.budget_bytes ? ctx->opts.budget_bytes : BUDGET_NONE;
+	int ret;
+
+	if ((ret = pool_create(&pool, &ctx->pool, err)) < 0 ||
+	    (ret = populator_create(ctx->sys, ctx->pool, &ctx->populator, err)) < 0 ||
+	    (ret = budget_create(budget, NULL, &ctx->budget, err)) < 0 ||
+	    (ret = helpers_create(ctx->sys, ctx->simulated, &ctx->helpers, err)) < 0)
+		return ret;
+	if (ctx->opts.trace_events)
+		return trace_create(ctx->sys, ctx->opts.trace_events, &ctx->trace, err);
+	return 0;
+}
+
+static void wake_lanes(void *arg)
+{
+	ctx_wake(arg);
+}
+
+int ctx_create_with(const struct weir_ctx_opts *opts, const struct ctx_seams *seams,
+		    struct weir_ctx **out, struct weir_error *err)
+{
+	struct weir_ctx *ctx = calloc(1, sizeof(*ctx));
+	int ret;
+
+	if (!ctx)
+		return error_nomem(err, NULL, "the context");
+	lock_init(&ctx->lock);
+	list_init(&ctx->abandoned);
+	ctx->pid = getpid();
+	ctx->sys = seams->sys ? seams->sys : sys_real();
+	ctx->simulated = seams->simulated;
+	ctx->wrap = seams->wrap;
+	ctx->idle = seams->idle;
+	ctx->seam_arg = seams->arg;
+	opts_copy(&ctx->opts, sizeof(ctx->opts), opts);
+	ctx->log = (struct log){.fn = ctx->opts.log,
+				.arg = ctx->opts.log_arg,
+				.level = ctx->opts.log_level ? ctx->opts.log_level : WEIR_LOG_WARN,
+				.sys = ctx->sys};
+	ctx->env = (struct source_env){.sys = ctx->sys, .log = &ctx->log};
+	if ((ret = environment_read(&ctx->opts, &ctx->log, err)) < 0 ||
+	    (ret = check_opts(&ctx->opts, err)) < 0 || (ret = create_parts(ctx, err)) < 0) {
+		weir_ctx_destroy(ctx);
+		return ret;
+	}
+	budget_watch(ctx->budget, wake_lanes, ctx);
+	*out = ctx;
+	return 0;
+}
+
+int weir_ctx_create(const struct weir_ctx_opts *opts, struct weir_ctx **out, struct weir_error *err)
+{
+	return ctx_create_with(opts, &(struct ctx_seams){NULL}, out, err);
+}
+
+int ctx_alive(const struct weir_ctx *ctx, struct weir_error *err)
+{
+	if (ctx->pid == getpid())
+		return 0;
+	return error_set(err, WEIR_CLOSED, NULL,
+			 "this context belongs to process %d; a forked child makes its own",
+			 (int)ctx->pid);
+}
+
+/* In a forked child the threads do not exist and every shared thing is the parent's: memory only. */
+static void forget_in_child(struct weir_ctx *ctx)
+{
+	free(ctx);
+}
+
+void weir_ctx_destroy(struct weir_ctx *ctx)
+{
+	if (!ctx)
+		return;
+	if (ctx->pid != getpid()) {
+		forget_in_child(ctx);
+		return;
+	}
+	if (ctx->budget)
+		budget_watch(ctx->budget, NULL, NULL);
+	if (ctx->helpers)
+		helpers_destroy(ctx->helpers);
+	if (ctx->populator)
+		populator_destroy(ctx->populator);
+	for (unsigned i = 0; i < ctx->group_count; i++)
+		group_destroy(ctx->groups[i]);
+	transfers_leave_behind(&ctx->abandoned);
+	if (ctx->pool) {
+		pool_trim(ctx->pool);
+		pool_unref(ctx->pool);
+	}
+	budget_unref(ctx->budget);
+	trace_destroy(ctx->trace);
+	lock_fini(&ctx->lock);
+	free(ctx);
+}
+
+/* ---- Groups ---- */
+
+static const struct {
+	const char *scheme;
+	int (*create)(const struct source_env *env, struct source **out, struct weir_error *err);
+} kinds[] = {
+	{"file", source_file_create},
+	{"memory", source_memory_create},
+};
+
+static int make_group(struct weir_ctx *ctx, size_t kind, struct group **out, struct weir_error *err)
+{
+	struct source *source;
+	int ret = kinds[kind].create(&ctx->env, &source, err);
+
+	if (ret < 0)
+		return ret;
+	if (ctx->wrap && (ret = ctx->wrap(&source, ctx->seam_arg, err)) < 0) {
+		source->ops->destroy(source);
+		return ret;
+	}
+	return group_create(ctx, source, out, err); /* takes the source over in any case */
+}
+
+static struct group *find_group(const struct weir_ctx *ctx, const char *scheme)
+{
+	for (unsigned i = 0; i < ctx->group_count; i++)
+		if (strcmp(ctx->groups[i]->scheme, scheme) == 0)
+			return ctx->groups[i];
+	return NULL;
+}
+
+int ctx_group(struct weir_ctx *ctx, const char *scheme, struct group **out, struct weir_error *err)
+{
+	int ret = WEIR_UNSUPPORTED;
+
+	lock_take(&ctx->lock);
+	*out = find_group(ctx, scheme);
+	for (size_t i = 0; !*out && i < array_size(kinds); i++) {
+		if (strcmp(kinds[i].scheme, scheme) != 0)
+			continue;
+		ret = make_group(ctx, i, out, err);
+		if (ret < 0)
+			break;
+		(*out)->scheme = kinds[i].scheme;
+		/* Release: ctx_wake() walks the groups without the lock. */
+		ctx->groups[ctx->group_count] = *out;
+		__atomic_store_n(&ctx->group_count, ctx->group_count + 1, __ATOMIC_RELEASE);
+	}
+	lock_drop(&ctx->lock);
+	if (*out)
+		return 0;
+	if (ret == WEIR_UNSUPPORTED)
+		return error_set(err, ret, NULL, "'%s://' is not a kind of source that weir has",
+				 scheme);
+	return ret;
+}
+
+bool ctx_idle(struct weir_ctx *ctx)
+{
+	return ctx->idle && ctx->idle(ctx, ctx->seam_arg);
+}
+
+void ctx_wake(struct weir_ctx *ctx)
+{
+	unsigned groups = __atomic_load_n(&ctx->group_count, __ATOMIC_ACQUIRE);
+
+	for (unsigned i = 0; i < groups; i++)
+		group_wake(ctx->groups[i]);
+}
+
+uint64_t ctx_random(struct weir_ctx *ctx)
+{
+	uint64_t value;
+
+	if (ctx->sys->random(&value, sizeof(value)) < 0)
+		return UINT64_C(0x9E3779B97F4A7C15);
+	return value;
+}
+
+/* ---- What people ask of it ---- */
+
+uint64_t weir_ctx_trim(struct weir_ctx *ctx)
+{
+	return ctx_alive(ctx, NULL) < 0 ? 0 : pool_trim(ctx->pool);
+}
+
+void weir_ctx_counters(struct weir_ctx *ctx, struct weir_counters *out)
+{
+	struct pool_usage usage;
+
+	counters_read(&ctx->counters, out);
+	pool_usage(ctx->pool, &usage);
+	out->memory_bytes = usage.populated_bytes;
+	out->memory_peak_bytes = usage.populated_peak_bytes;
+	out->stuck = helpers_stuck(ctx->helpers);
+}
+
+int weir_ctx_choice(struct weir_ctx *ctx, const char *uri, struct weir_choice *out,
+		    struct weir_error *err)
+{
+	struct group *group;
+	const char *scheme;
+	char *path;
+	int ret = ctx_alive(ctx, err);
+
+	if (ret < 0 || (ret = source_split_uri(uri, &scheme, &path, err)) < 0)
+		return ret;
+	free(path);
+	ret = ctx_group(ctx, scheme, &group, err);
+	if (ret < 0)
+		return ret;
+	group_choice(group, out);
+	return 0;
+}
+
+int weir_ctx_trace_write(struct weir_ctx *ctx, const char *path, struct weir_error *err)
+{
+	int ret = ctx_alive(ctx, err);
+
+	if (ret < 0)
+		return ret;
+	if (!ctx->trace)
+		return error_set(err, WEIR_ARG, path,
+				 "%s: nothing was traced: the context has no room for events",
+				 path);
+	return trace_write(ctx->trace, path, err);
+}
+
+/* ---- Cancel flags ---- */
+
+int weir_cancel_create(struct weir_ctx *ctx, struct weir_cancel **out, struct weir_error *err)
+{
+	int ret = ctx_alive(ctx, err);
+
+	if (ret < 0)
+		return ret;
+	*out = calloc(1, sizeof(**out));
+	return *out ? 0 : error_nomem(err, NULL, "a cancel flag");
+}
+
+void weir_cancel_fire(struct weir_cancel *cancel)
+{
+	atomic_store_explicit(&cancel->fired, 1, memory_order_relaxed);
+}
+
+void weir_cancel_destroy(struct weir_cancel *cancel)
+{
+	free(cancel);
+}

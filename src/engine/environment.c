@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/environment.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/error.h"
+#include "base/size.h"
+#include "base/text.h"
+
+static const struct {
+	const char *name;
+	uint64_t factor;
+} units[] = {
+	{"", 1},
+	{"B", 1},
+	{"KiB", KIB},
+	{"MiB", MIB},
+	{"GiB", GIB},
+	{"TiB", GIB << 10},
+	{"KB", 1000},
+	{"MB", 1000000},
+	{"GB", 1000000000},
+	{"TB", 1000000000000},
+};
+
+static int parse_digits(const char **at, uint64_t *out)
+{
+	const char *start = *at;
+
+	*out = 0;
+	for (; **at >= '0' && **at <= '9'; (*at)++)
+		if (!size_mul(*out, 10, out) || !size_add(*out, (uint64_t)(**at - '0'), out))
+			return -1;
+	return *at > start ? 0 : -1;
+}
+
+int size_parse(const char *text, uint64_t *out)
+{
+	uint64_t whole, factor = 0, fraction = 0, scale = 1;
+
+	if (parse_digits(&text, &whole) < 0)
+		return -1;
+	if (*text == '.')
+		for (text++; *text >= '0' && *text <= '9'; text++)
+			if (scale < 1000000) {
+				fraction = fraction * 10 + (uint64_t)(*text - '0');
+				scale *= 10;
+			}
+	for (size_t i = 0; i < array_size(units); i++)
+		if (strcasecmp(text, units[i].name) == 0)
+			factor = units[i].factor;
+	if (factor == 0 || !size_mul(whole, factor, out) ||
+	    !size_add(*out, fraction * (factor / scale) + fraction * (factor % scale) / scale, out))
+		return -1;
+	return 0;
+}
+
+int environment_read(struct weir_ctx_opts *opts, struct log *log, struct weir_error *err)
+{
+	const char *budget = getenv("WEIR_BUDGET");
+	const char *debug = getenv("WEIR_DEBUG");
+	struct quoted q;
+
+	if (debug && *debug)
+		log->level = WEIR_LOG_DEBUG;
+	if (!budget || opts->budget_bytes)
+		return 0;
+	if (size_parse(budget, &opts->budget_bytes) < 0)
+		return error_set(err, WEIR_ARG, NULL,
+				 "WEIR_BUDGET is '%s': not a size (such as 512MiB)",
+				 quote(&q, (struct bytes){budget, strnlen(budget, 64)}));
+	return 0;
+}

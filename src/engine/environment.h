@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The environment's say: read when a context is made, and nowhere else.
+ */
+#ifndef ENGINE_ENVIRONMENT_H
+#define ENGINE_ENVIRONMENT_H
+
+#include "base/log.h"
+#include "weir/context.h"
+
+/*
+ * WEIR_BUDGET gives a budget where the caller gave none; WEIR_DEBUG (any list of areas) raises the log
+ * level, and to standard error where the program does not listen.
+ */
+int environment_read(struct weir_ctx_opts *opts, struct log *log, struct weir_error *err);
+
+/* "64KiB", "1.5GB", "4096": bytes.  0, or -1 where that is not a size. */
+int size_parse(const char *text, uint64_t *out);
+
+#endif

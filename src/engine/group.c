@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/group.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/size.h"
+#include "engine/context.h"
+#include "engine/lane.h"
+#include "engine/transfer.h"
+
+#define REQUEST_DEFAULT (512 * KIB)
+
+/* Lanes where nobody says otherwise: more copy no faster than memory allows. */
+#define LANES_DEFAULT_MAX 4
+
+/* Requests of background extents in flight at one time. */
+#define BACKGROUND_DEPTH (DEPTH_DEFAULT / 4)
+
+int group_create(struct weir_ctx *ctx, struct source *source, struct group **out,
+		 struct weir_error *err)
+{
+	struct group *group = calloc(1, sizeof(*group));
+
+	if (!group) {
+		source->ops->destroy(source);
+		return error_nomem(err, NULL, "a group of lanes");
+	}
+	group->ctx = ctx;
+	group->source = source;
+	group->index = ctx->group_count;
+	lock_init(&group->lock);
+	for (int i = 0; i < SWEEP_CLASSES; i++)
+		list_init(&group->ready[i]);
+	list_init(&group->all);
+	atomic_init(&group->check_ns, NEVER);
+	*out = group;
+	return 0;
+}
+
+void group_destroy(struct group *group)
+{
+	if (!group)
+		return;
+	for (uint32_t i = 0; i < group->lane_count; i++)
+		lane_destroy(group->lanes[i]);
+	group->source->ops->destroy(group->source);
+	lock_fini(&group->lock);
+	free(group);
+}
+
+static uint32_t lanes_wanted(const struct weir_ctx *ctx)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (ctx->opts.lanes)
+		return ctx->opts.lanes;
+	return (uint32_t)min_of(max_of(cpus, 1L), (long)LANES_DEFAULT_MAX);
+}
+
+/* The first lane must be had; fewer of the others only make copying slower. */
+static int add_lane(struct group *group, struct weir_error *err)
+{
+	uint32_t index = group->lane_count;
+	struct lane *lane;
+	int ret = lane_create(group, index, &lane, err);
+
+	if (ret < 0)
+		return ret;
+	if (!group->ctx->simulated && (ret = lane_run(lane, err)) < 0) {
+		lane_destroy(lane);
+		return ret;
+	}
+	group->lanes[index] = lane;
+	/* Release: group_wake() walks the lanes without the lock. */
+	__atomic_store_n(&group->lane_count, index + 1, __ATOMIC_RELEASE);
+	return 0;
+}
+
+int group_start(struct group *group, struct weir_error *err)
+{
+	uint32_t wanted = lanes_wanted(group->ctx);
+	int ret = 0;
+
+	lock_take(&group->lock);
+	if (group->lane_count == 0)
+		ret = add_lane(group, err);
+	while (ret == 0 && group->lane_count < wanted)
+		if (add_lane(group, NULL) < 0)
+			break;
+	lock_drop(&group->lock);
+	return ret;
+}
+
+void group_add(struct group *group, struct sweep *sweep)
+{
+	lock_take(&group->lock);
+	list_push(&group->ready[sweep->class_], &sweep->ready);
+	list_push(&group->all, &sweep->all);
+	lock_drop(&group->lock);
+	/* Lane 0 looks at once, and then knows when to look again. */
+	atomic_store_explicit(&group->check_ns, 0, memory_order_relaxed);
+	group_wake(group);
+}
+
+void group_remove(struct group *group, struct sweep *sweep)
+{
+	lock_take(&group->lock);
+	list_remove(&sweep->ready);
+	list_remove(&sweep->all);
+	lock_drop(&group->lock);
+}
+
+/* Without the group's lock, since it is called with others held; the count only grows. */
+static void wake_from(struct group *group, uint32_t first)
+{
+	uint32_t lanes = __atomic_load_n(&group->lane_count, __ATOMIC_ACQUIRE);
+
+	for (uint32_t i = first; i < lanes; i++)
+		lane_wake(group->lanes[i]);
+}
+
+void group_wake(struct group *group)
+{
+	wake_from(group, 0);
+}
+
+void group_wake_copiers(struct group *group)
+{
+	wake_from(group, 1);
+}
+
+uint64_t group_request_bytes(const struct group *group, const struct source_object *object)
+{
+	if (group->ctx->opts.request_bytes)
+		return group->ctx->opts.request_bytes;
+	return object && object->request_bytes ? object->request_bytes : REQUEST_DEFAULT;
+}
+
+void group_choice(struct group *group, struct weir_choice *out)
+{
+	const struct weir_ctx *ctx = group->ctx;
+
+	*out = (struct weir_choice){.direct = 1};
+	out->lanes = lanes_wanted(ctx);
+	out->depth = ctx->opts.depth ? ctx->opts.depth : DEPTH_DEFAULT;
+	out->request_bytes = group_request_bytes(group, NULL);
+	group->source->ops->choice(group->source, out);
+	if (ctx->opts.request_bytes)
+		out->request_bytes = ctx->opts.request_bytes;
+}
+
+/* ---- Work ---- */
+
+/* Others are served first; then background has a quarter of the depth of one lane. */
+static bool background_may_fly(const struct group *group)
+{
+	return list_empty(&group->ready[SWEEP_URGENT]) &&
+	       group->background_flying < BACKGROUND_DEPTH;
+}
+
+/* With the group's lock held. */
+static enum sweep_answer ask(struct group *group, struct sweep *sweep, struct lane *lane,
+			     struct part *part)
+{
+	struct weir_transfer *transfer = sweep->transfer;
+	enum sweep_answer answer = SWEEP_WAIT;
+
+	lock_take(&transfer->lock);
+	if (transfer->stopping)
+		answer = SWEEP_DONE;
+	else if (!queue_full(transfer->queue))
+		answer = sweep_next(sweep, lane, part);
+	if (answer == SWEEP_PART) {
+		transfer_took_off(transfer, part);
+		group->background_flying += sweep->class_ == SWEEP_BACKGROUND;
+	}
+	lock_drop(&transfer->lock);
+	return answer;
+}
+
+/* One class: its sweeps in turn, each for one request. */
+static bool next_of_class(struct group *group, int class_, struct lane *lane, struct part *part)
+{
+	struct list *ready = &group->ready[class_];
+
+	list_for_each_safe(link, ready) {
+		struct sweep *sweep = list_entry(link, struct sweep, ready);
+		enum sweep_answer answer = ask(group, sweep, lane, part);
+
+		if (answer == SWEEP_DONE)
+			list_remove(&sweep->ready);
+		if (answer != SWEEP_PART)
+			continue;
+		list_remove(&sweep->ready);
+		list_push(ready, &sweep->ready);
+		return true;
+	}
+	return false;
+}
+
+bool group_next(struct group *group, struct lane *lane, struct part *part)
+{
+	bool found = false;
+
+	lock_take(&group->lock);
+	for (int class_ = 0; !found && class_ < SWEEP_CLASSES; class_++) {
+		if (class_ == SWEEP_BACKGROUND && !background_may_fly(group))
+			continue;
+		found = next_of_class(group, class_, lane, part);
+	}
+	lock_drop(&group->lock);
+	return found;
+}
+
+void group_unfly(struct group *group, const struct part *part)
+{
+	if (part->sweep->class_ != SWEEP_BACKGROUND)
+		return;
+	lock_take(&group->lock);
+	group->background_flying--;
+	lock_drop(&group->lock);
+}
+
+void group_check_time(struct group *group)
+{
+	int64_t now = group->ctx->sys->now_ns(), next = NEVER;
+
+	if (now < atomic_load_explicit(&group->check_ns, memory_order_relaxed))
+		return;
+	/* First, so that what is added meanwhile makes us look again. */
+	atomic_store_explicit(&group->check_ns, NEVER, memory_order_relaxed);
+	lock_take(&group->lock);
+	list_for_each(link, &group->all) {
+		struct sweep *sweep = list_entry(link, struct sweep, all);
+
+		next = min_of(next, transfer_check_time(sweep->transfer, now));
+	}
+	lock_drop(&group->lock);
+	if (next < atomic_load_explicit(&group->check_ns, memory_order_relaxed))
+		atomic_store_explicit(&group->check_ns, next, memory_order_relaxed);
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A source with its lanes, and what they have to do.
+ *
+ * Lane 0 does everything; the others exist to copy: from the page cache and out of staging.  A direct
+ * read costs no processor, so a second lane would only split its queue.  (A source without that
+ * distinction lets every lane do everything.)
+ *
+ * Lock order: context, group, transfer, queue, budget, pool.
+ */
+#ifndef ENGINE_GROUP_H
+#define ENGINE_GROUP_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "base/list.h"
+#include "base/thread.h"
+#include "engine/plan.h"
+#include "source/source.h"
+
+#define LANES_MAX 64
+
+/* A budget below this could not hold one lane's staging. */
+#define BUDGET_MIN (UINT64_C(4) << 20)
+
+/* Size of one copy from the page cache, and how far ahead way() is asked. */
+#define COPY_REQUEST_BYTES (UINT64_C(1) << 20)
+#define WAY_HORIZON        (UINT64_C(64) << 20)
+
+struct lane;
+struct part;
+struct sweep;
+
+struct group {
+	struct weir_ctx *ctx;
+	const char *scheme;
+	struct source *source; /* owned */
+	uint32_t index;        /* in the context; the order in which plans visit groups */
+	_Atomic uint32_t open_serial;
+
+	struct lock lock;
+	/* Under the lock. */
+	struct lane *lanes[LANES_MAX];
+	uint32_t lane_count;
+	struct list ready[SWEEP_CLASSES]; /* sweeps to work on */
+	struct list all;                  /* sweeps of transfers that have not finished */
+	uint32_t background_flying;       /* requests of that class in flight, on all lanes */
+
+	_Atomic int64_t check_ns; /* when some transfer's time may be up: lane 0 looks then */
+	_Atomic uint32_t epoch; /* raised when a transfer is cancelled: lanes look at what flies */
+};
+
+/* Takes the source over, also when it fails. */
+int group_create(struct weir_ctx *ctx, struct source *source, struct group **out,
+		 struct weir_error *err);
+void group_destroy(struct group *group);
+
+/* Starts what is not running yet. */
+int group_start(struct group *group, struct weir_error *err);
+
+void group_add(struct group *group, struct sweep *sweep);
+void group_remove(struct group *group, struct sweep *sweep);
+
+void group_wake(struct group *group);
+void group_wake_copiers(struct group *group);
+
+uint64_t group_request_bytes(const struct group *group, const struct source_object *object);
+void group_choice(struct group *group, struct weir_choice *out);
+
+/* A request that group_next() gave has ended. */
+void group_unfly(struct group *group, const struct part *part);
+
+/* Lane 0: asks each transfer for which time may be up. */
+void group_check_time(struct group *group);
+
+/* The next request for this lane, by class, sweeps taking turns; false: nothing to do now. */
+bool group_next(struct group *group, struct lane *lane, struct part *part);
+
+#endif

@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One step of a lane:
+ *
+ *	fill      submit requests until the lane is as deep as it should be
+ *	reap      take what has ended; wait for it where there is nothing else to do
+ *	land      ask again for what came back short; copy what was staged; do the books
+ *	settle    check the version of each object once, then settle its whole extents
+ *	look      whose time is up, who was cancelled
+ */
+#include "engine/lane.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/size.h"
+#include "engine/context.h"
+#include "engine/staging.h"
+#include "engine/transfer.h"
+
+#define REAP_MAX 64
+
+/* Staging of the first lane, and of one that only copies. */
+#define STAGING_FIRST (8 * MIB)
+#define STAGING_OTHER (2 * MIB)
+
+struct lane {
+	struct group *group;
+	uint32_t index;
+	struct source_lane *core; /* owned */
+	struct staging staging;
+	bool registered;
+
+	struct part *parts; /* as many as may fly */
+	uint32_t depth;
+	struct list idle, flying;
+	uint32_t flying_count;
+	uint32_t seen_epoch;
+	uint64_t seen_calls;
+
+	bool running;
+	pthread_t thread;
+	_Atomic int stop;
+};
+
+static const struct source_ops *ops_of(const struct lane *lane)
+{
+	return lane->group->source->ops;
+}
+
+static bool may_read_direct(const struct group *group, uint32_t index)
+{
+	return index == 0 || !(group->source->ops->features & SOURCE_ONE_DIRECT_LANE);
+}
+
+bool lane_may_read_direct(const struct lane *lane)
+{
+	return may_read_direct(lane->group, lane->index);
+}
+
+uint64_t lane_slot_bytes(const struct lane *lane)
+{
+	return lane->staging.slot_bytes;
+}
+
+char *lane_slot_take(struct lane *lane, uint64_t bytes)
+{
+	char *slot = staging_take(&lane->staging, bytes);
+
+	if (slot && !lane->registered) {
+		lane->registered = true;
+		ops_of(lane)->lane_register(lane->core, slot, lane->staging.bytes);
+	}
+	return slot;
+}
+
+/* ---- Making and ending ---- */
+
+static int create_parts(struct lane *lane, struct weir_error *err)
+{
+	const struct weir_ctx *ctx = lane->group->ctx;
+
+	lane->depth = ctx->opts.depth ? ctx->opts.depth : DEPTH_DEFAULT;
+	lane->parts = calloc(lane->depth, sizeof(lane->parts[0]));
+	if (!lane->parts)
+		return error_nomem(err, NULL, "the requests of a lane");
+	for (uint32_t i = 0; i < lane->depth; i++)
+		list_push(&lane->idle, &lane->parts[i].link);
+	return 0;
+}
+
+int lane_create(struct group *group, uint32_t index, struct lane **out, struct weir_error *err)
+{
+	struct lane *lane = calloc(1, sizeof(*lane));
+	uint64_t limit = budget_limit(group->ctx->budget);
+	uint64_t most = index == 0 ? STAGING_FIRST : STAGING_OTHER;
+	struct lane_how how = {.simulated = group->ctx->simulated};
+	int ret;
+
+	if (!lane)
+		return error_nomem(err, NULL, "a lane");
+	lane->group = group;
+	lane->index = index;
+	list_init(&lane->idle);
+	list_init(&lane->flying);
+	if (limit != BUDGET_NONE)
+		most = min_of(most, index == 0 ? limit / 4 : limit / 16);
+	ret = create_parts(lane, err);
+	how.depth = lane->depth;
+	if (ret == 0)
+		ret = staging_init(&lane->staging, group->ctx->sys, group->ctx->budget,
+				   min_of(group_request_bytes(group, NULL), 512 * KIB), most, err);
+	if (ret == 0)
+		ret = ops_of(lane)->lane_create(group->source, &how, &lane->core, err);
+	if (ret < 0)
+		lane_destroy(lane);
+	else
+		*out = lane;
+	return ret;
+}
+
+static void *drive(void *arg)
+{
+	struct lane *lane = arg;
+
+	/* Relaxed: the wake that follows the store is what orders it. */
+	while (!atomic_load_explicit(&lane->stop, memory_order_relaxed))
+		lane_step(lane, NEVER);
+	return NULL;
+}
+
+int lane_run(struct lane *lane, struct weir_error *err)
+{
+	int ret;
+
+	if (lane->running)
+		return 0;
+	ret = thread_start(lane->group->ctx->sys, &lane->thread, "weir-lane", drive, lane, err);
+	lane->running = ret == 0;
+	return ret;
+}
+
+void lane_destroy(struct lane *lane)
+{
+	if (!lane)
+		return;
+	if (lane->running) {
+		atomic_store_explicit(&lane->stop, 1, memory_order_relaxed);
+		lane_wake(lane);
+		thread_join(lane->thread);
+	}
+	if (lane->core)
+		ops_of(lane)->lane_destroy(lane->core);
+	/* What still flies is stuck in the kernel: it may yet write to a slot and to its part. */
+	if (lane->flying_count)
+		return;
+	staging_fini(&lane->staging);
+	free(lane->parts);
+	free(lane);
+}
+
+void lane_wake(struct lane *lane)
+{
+	ops_of(lane)->wake(lane->core);
+}
+
+static bool submit(struct lane *lane, struct part *part)
+{
+	return ops_of(lane)->submit(lane->core, &part->request) == 0;
+}
+
+/* ---- Land ---- */
+
+/* What is past the end of the object is not missing from a request that was rounded up. */
+static uint64_t needed_end(const struct part *part)
+{
+	uint64_t size = part->request.object->size_bytes;
+
+	if (part->request.op == REQUEST_WRITE)
+		return part->end;
+	return part->sweep->transfer->opts.flags & (WEIR_TRANSFER_AT_END | WEIR_TRANSFER_LIVE)
+		       ? part->end
+		       : min_of(part->end, size);
+}
+
+/*
+ * Asks for the rest of what came back short.  A direct read goes on at a block border, so what is behind
+ * the last whole block is read once more; without a whole block it goes on through the page cache.
+ */
+static bool resubmit(struct lane *lane, struct part *part)
+{
+	struct request *request = &part->request;
+	uint64_t step = (uint64_t)request->result;
+
+	if (request->way == WAY_DIRECT)
+		step = round_down(step, request->object->offset_align);
+	if (step == 0) {
+		request->way = WAY_BUFFERED;
+		step = (uint64_t)request->result;
+	}
+	request->offset += step;
+	request->memory = (char *)request->memory + step;
+	request->length -= (uint32_t)step;
+	count(&part->sweep->transfer->counters, short_reads, 1);
+	return submit(lane, part);
+}
+
+static void count_landed(const struct part *part, uint64_t arrived)
+{
+	struct counters *counters = &part->sweep->transfer->counters;
+	uint64_t bytes = arrived - part->start;
+
+	if (part->request.way == WAY_BUFFERED) {
+		count(counters, bytes_cached, bytes);
+		if (part->request.op == REQUEST_READ)
+			count(counters, bytes_copied, bytes);
+	} else if (!part->slot) {
+		count(counters, bytes_direct, bytes);
+	}
+}
+
+static void trace_part(const struct lane *lane, const struct part *part, int64_t now_ns)
+{
+	int kind = part->request.op == REQUEST_WRITE   ? TRACE_WRITE
+		   : part->request.way == WAY_BUFFERED ? TRACE_CACHED
+						       : TRACE_READ;
+
+	trace_add(lane->group->ctx->trace, kind, lane->index, part->submitted_ns, now_ns,
+		  part->start, part->request.offset + part->request.length - part->start);
+}
+
+static void copy_out(struct lane *lane, struct part *part)
+{
+	struct trace *trace = lane->group->ctx->trace;
+	int64_t start = trace ? lane->group->ctx->sys->now_ns() : 0;
+
+	transfer_copy_out(part);
+	if (trace)
+		trace_add(trace, TRACE_COPY, lane->index, start, lane->group->ctx->sys->now_ns(),
+			  part->start, part->end - part->start);
+}
+
+/* A request has ended: asks on (false), or does the books. */
+static bool land(struct lane *lane, struct part *part, struct extent **finished)
+{
+	const struct request *request = &part->request;
+	uint64_t arrived = request->offset, needed = needed_end(part);
+	int code = 0;
+
+	if (request->result < 0)
+		code = (int)request->result;
+	else
+		arrived += (uint64_t)request->result;
+	if (code == 0 && arrived < needed && request->result > 0 && !part->cancelling &&
+	    resubmit(lane, part))
+		return false;
+	if (code == 0 && arrived < needed &&
+	    !(part->sweep->transfer->opts.flags & WEIR_TRANSFER_AT_END))
+		code = part->cancelling               ? WEIR_CANCELLED
+		       : request->op == REQUEST_WRITE ? WEIR_IO
+						      : WEIR_TRUNCATED;
+	if (lane->group->ctx->trace)
+		trace_part(lane, part, lane->group->ctx->sys->now_ns());
+	count_landed(part, arrived);
+	if (part->slot && code == 0)
+		copy_out(lane, part);
+	transfer_landed(part, arrived, code, request->os_errno, finished);
+	return true;
+}
+
+/* ---- Settle ---- */
+
+/* The object that was looked at last in this step: neighbours that landed together ask once. */
+struct version_check {
+	const struct weir_object *object;
+	int code;
+};
+
+static int check_version(const struct extent *extent, struct version_check *checked)
+{
+	struct source_object *object = extent->object->core;
+
+	if (extent->write || extent->status || extent->length == 0)
+		return 0;
+	if (checked->object != extent->object) {
+		checked->object = extent->object;
+		checked->code = object->source->ops->check(object, NULL);
+	}
+	return checked->code;
+}
+
+static void settle_finished(struct weir_transfer *transfer, struct extent *finished,
+			    struct version_check *checked)
+{
+	bool live = transfer->opts.flags & WEIR_TRANSFER_LIVE;
+
+	while (finished) {
+		struct extent *extent = finished;
+
+		finished = extent->next_finished;
+		transfer_settle(transfer, extent, live ? 0 : check_version(extent, checked));
+	}
+}
+
+static void part_free(struct lane *lane, struct part *part)
+{
+	if (part->slot)
+		staging_give(&lane->staging, part->slot);
+	part->slot = NULL;
+	list_remove(&part->link);
+	list_push_front(&lane->idle, &part->link);
+	lane->flying_count--;
+}
+
+static void end_part(struct lane *lane, struct part *part, struct version_check *checked)
+{
+	struct weir_transfer *transfer = part->sweep->transfer;
+	struct extent *finished = NULL;
+
+	if (!land(lane, part, &finished))
+		return;
+	settle_finished(transfer, finished, checked);
+	group_unfly(lane->group, part);
+	part_free(lane, part);
+	transfer_unfly(transfer);
+}
+
+/* ---- Fill ---- */
+
+/* False: nothing more to do, or no room to do it in. */
+static bool fill_one(struct lane *lane, struct version_check *checked)
+{
+	struct part *part;
+
+	if (list_empty(&lane->idle))
+		return false;
+	part = list_entry(lane->idle.next, struct part, link);
+	part->submitted_ns = lane->group->ctx->sys->now_ns();
+	if (!group_next(lane->group, lane, part))
+		return false;
+	list_remove(&part->link);
+	list_push(&lane->flying, &part->link);
+	lane->flying_count++;
+	if (submit(lane, part))
+		return true;
+	part->request.result = WEIR_IO;
+	part->request.os_errno = 0;
+	end_part(lane, part, checked);
+	return true;
+}
+
+/* ---- Look ---- */
+
+/* Asks the source to hurry with what nobody waits for any more. */
+static void cancel_flying(struct lane *lane)
+{
+	list_for_each(link, &lane->flying) {
+		struct part *part = list_entry(link, struct part, link);
+		struct weir_transfer *transfer = part->sweep->transfer;
+		bool stopping;
+
+		lock_take(&transfer->lock);
+		stopping = transfer->stopping;
+		lock_drop(&transfer->lock);
+		if (!stopping || part->cancelling)
+			continue;
+		part->cancelling = true;
+		ops_of(lane)->cancel(lane->core, &part->request);
+	}
+}
+
+static void look(struct lane *lane)
+{
+	struct group *group = lane->group;
+	/* Acquire, paired with tell_lanes(): what was stopped is seen as stopped. */
+	uint32_t epoch = atomic_load_explicit(&group->epoch, memory_order_acquire);
+
+	if (lane->index == 0)
+		group_check_time(group);
+	if (epoch == lane->seen_epoch)
+		return;
+	lane->seen_epoch = epoch;
+	cancel_flying(lane);
+}
+
+/* ---- The step ---- */
+
+static void count_calls(struct lane *lane)
+{
+	uint64_t calls = ops_of(lane)->system_calls ? ops_of(lane)->system_calls(lane->core) : 0;
+
+	count(&lane->group->ctx->counters, system_calls, calls - lane->seen_calls);
+	lane->seen_calls = calls;
+}
+
+static unsigned reap(struct lane *lane, struct request **out, int64_t deadline_ns)
+{
+	struct weir_ctx *ctx = lane->group->ctx;
+	int64_t before = ctx->sys->now_ns();
+	unsigned n;
+
+	if (lane->index == 0)
+		deadline_ns = min_of(deadline_ns, atomic_load_explicit(&lane->group->check_ns,
+								       memory_order_relaxed));
+	n = ops_of(lane)->reap(lane->core, out, REAP_MAX, deadline_ns);
+	if (lane->flying_count)
+		count(&ctx->counters, stall_ns_source, (uint64_t)(ctx->sys->now_ns() - before));
+	return n;
+}
+
+bool lane_step(struct lane *lane, int64_t deadline_ns)
+{
+	struct request *ended[REAP_MAX];
+	struct version_check checked = {NULL};
+	bool filled = false;
+	unsigned n;
+
+	while (fill_one(lane, &checked))
+		filled = true;
+	n = reap(lane, ended, deadline_ns);
+	checked.object = NULL; /* what landed now is checked now */
+	for (unsigned i = 0; i < n; i++)
+		end_part(lane, container_of(ended[i], struct part, request), &checked);
+	look(lane);
+	count_calls(lane);
+	return filled || n > 0;
+}
+
+int64_t lane_next_ns(struct lane *lane)
+{
+	int64_t next = ops_of(lane)->next_ns ? ops_of(lane)->next_ns(lane->core) : NEVER;
+
+	if (lane->index == 0)
+		next = min_of(next,
+			      atomic_load_explicit(&lane->group->check_ns, memory_order_relaxed));
+	return next;
+}

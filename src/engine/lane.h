@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A lane: a step function that moves bytes.
+ *
+ * In a program a thread drives it; in a simulation one thread drives all of them, in an order of its
+ * own choosing and by its own clock.  A step submits what fits, takes what has ended, copies what was
+ * staged, settles what is whole, and looks whose time is up.
+ */
+#ifndef ENGINE_LANE_H
+#define ENGINE_LANE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/group.h"
+#include "engine/sweep.h"
+
+/* In flight on a lane where nobody says otherwise. */
+#define DEPTH_DEFAULT 32
+
+int lane_create(struct group *group, uint32_t index, struct lane **out, struct weir_error *err);
+
+/* Starts its thread. */
+int lane_run(struct lane *lane, struct weir_error *err);
+
+/* Ends its thread; leaves behind what is stuck in the kernel. */
+void lane_destroy(struct lane *lane);
+
+void lane_wake(struct lane *lane);
+
+/*
+ * One step; waits at most until deadline_ns for something to end (simulated lanes never wait).  True
+ * when something happened.
+ */
+bool lane_step(struct lane *lane, int64_t deadline_ns);
+
+/* Simulated: when the next thing happens by itself, or NEVER. */
+int64_t lane_next_ns(struct lane *lane);
+
+/* For the planner: may it take requests that cost no processor?  Staging. */
+bool lane_may_read_direct(const struct lane *lane);
+uint64_t lane_slot_bytes(const struct lane *lane);
+char *lane_slot_take(struct lane *lane, uint64_t bytes); /* NULL: none is free */
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Objects: what a source opened, counted.
+ *
+ * The public calls run on helper threads, since they may hang.  Whoever is on a helper thread already
+ * (a model that opens a hundred shards) calls object_open_here() and object_read_here() instead, and
+ * pays no hand-over for each file.
+ */
+#ifndef ENGINE_OBJECT_H
+#define ENGINE_OBJECT_H
+
+#include <stdatomic.h>
+
+#include "source/source.h"
+#include "weir/object.h"
+
+struct group;
+
+struct weir_object {
+	struct weir_ctx *ctx;
+	struct group *group;
+	struct source_object *core; /* owned */
+	uint32_t serial;            /* in the order of opening: plans visit objects in it */
+	_Atomic uint32_t refs;
+	_Atomic int ended; /* committed or aborted */
+};
+
+/* Blocking, on this thread. */
+int object_open_here(struct weir_ctx *ctx, const char *uri, const struct source_how *how,
+		     struct weir_object **out, struct weir_error *err);
+
+/* Exactly length bytes, or WEIR_TRUNCATED; blocking, on this thread. */
+int object_read_here(struct weir_object *object, void *to, uint64_t offset, uint64_t length,
+		     struct weir_error *err);
+
+/* What stands in a directory; source_listing's arena is the caller's to end. */
+int object_list_here(struct weir_ctx *ctx, const char *uri, struct source_listing *out,
+		     struct weir_error *err);
+int object_stat_here(struct weir_ctx *ctx, const char *uri, const struct source_how *how,
+		     struct weir_stat *out, struct weir_error *err);
+
+#endif

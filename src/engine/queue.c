@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/queue.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "engine/context.h"
+
+#define CAPACITY_DEFAULT 65536
+
+int queue_init(struct weir_queue *queue, struct weir_ctx *ctx, uint32_t capacity,
+	       struct weir_error *err)
+{
+	(void)err;
+	*queue = (struct weir_queue){.ctx = ctx, .fd = -1};
+	queue->capacity = capacity ? capacity : CAPACITY_DEFAULT;
+	queue->last = &queue->first;
+	lock_init(&queue->lock);
+	cond_init(&queue->arrived);
+	return 0;
+}
+
+void queue_fini(struct weir_queue *queue)
+{
+	if (queue->fd >= 0)
+		close(queue->fd);
+	cond_fini(&queue->arrived);
+	lock_fini(&queue->lock);
+}
+
+/* The descriptor says "readable" exactly while completions are there.  With the lock held. */
+static void signal_fd(struct weir_queue *queue)
+{
+	uint64_t value = 1;
+	ssize_t ret = 0;
+
+	if (queue->fd < 0 || queue->signalled == (queue->count > 0))
+		return;
+	queue->signalled = queue->count > 0;
+	if (queue->signalled)
+		ret = write(queue->fd, &value, sizeof(value));
+	else
+		ret = read(queue->fd, &value, sizeof(value));
+	(void)ret; /* non-blocking, and the counter is 0 or 1: neither can fail */
+}
+
+void queue_post(struct weir_queue *queue, struct completion *completion)
+{
+	lock_take(&queue->lock);
+	completion->next = NULL;
+	*queue->last = completion;
+	queue->last = &completion->next;
+	queue->count++;
+	if (queue->count == 1) {
+		signal_fd(queue);
+		cond_wake_all(&queue->arrived);
+	}
+	lock_drop(&queue->lock);
+}
+
+void queue_nudge(struct weir_queue *queue)
+{
+	lock_take(&queue->lock);
+	queue->nudged = true;
+	cond_wake_all(&queue->arrived);
+	lock_drop(&queue->lock);
+}
+
+unsigned queue_take(struct weir_queue *queue, struct weir_done *out, unsigned max)
+{
+	unsigned taken = 0;
+	bool was_full;
+
+	lock_take(&queue->lock);
+	was_full = queue->count >= queue->capacity;
+	while (taken < max && queue->first) {
+		struct completion *completion = queue->first;
+
+		queue->first = completion->next;
+		out[taken++] = completion->done;
+	}
+	if (!queue->first)
+		queue->last = &queue->first;
+	queue->count -= taken;
+	signal_fd(queue);
+	was_full = was_full && queue->count < queue->capacity;
+	lock_drop(&queue->lock);
+	if (was_full)
+		ctx_wake(queue->ctx);
+	return taken;
+}
+
+bool queue_sleep(struct weir_queue *queue, int64_t deadline_ns)
+{
+	bool in_time = true;
+
+	lock_take(&queue->lock);
+	while (in_time && !queue->first && !queue->nudged)
+		in_time = cond_wait(&queue->arrived, &queue->lock, deadline_ns);
+	in_time = in_time || queue->first;
+	queue->nudged = false;
+	lock_drop(&queue->lock);
+	return in_time;
+}
+
+void queue_forget(struct weir_queue *queue, const struct weir_transfer *transfer)
+{
+	struct completion **at;
+
+	lock_take(&queue->lock);
+	at = &queue->first;
+	while (*at) {
+		struct completion *completion = *at;
+
+		if (completion->done.transfer != transfer) {
+			at = &completion->next;
+			continue;
+		}
+		*at = completion->next;
+		queue->count--;
+		weir_buffer_unref(completion->done.buffer);
+	}
+	queue->last = at;
+	signal_fd(queue);
+	lock_drop(&queue->lock);
+}
+
+bool queue_full(const struct weir_queue *queue)
+{
+	return __atomic_load_n(&queue->count, __ATOMIC_RELAXED) >= queue->capacity;
+}
+
+/* ---- The public face ---- */
+
+int weir_queue_create(struct weir_ctx *ctx, uint32_t capacity, struct weir_queue **out,
+		      struct weir_error *err)
+{
+	struct weir_queue *queue;
+	int ret = ctx_alive(ctx, err);
+
+	if (ret < 0)
+		return ret;
+	queue = malloc(sizeof(*queue));
+	if (!queue)
+		return error_nomem(err, NULL, "a queue");
+	ret = queue_init(queue, ctx, capacity, err);
+	if (ret < 0)
+		free(queue);
+	else
+		*out = queue;
+	return ret;
+}
+
+void weir_queue_destroy(struct weir_queue *queue)
+{
+	if (!queue)
+		return;
+	queue_fini(queue);
+	free(queue);
+}
+
+int weir_queue_wait(struct weir_queue *queue, struct weir_done *out, unsigned max,
+		    int64_t timeout_ns, struct weir_error *err)
+{
+	int ret = ctx_alive(queue->ctx, err);
+	int64_t deadline;
+	unsigned taken;
+
+	if (ret < 0)
+		return ret;
+	if (max == 0)
+		return error_set(err, WEIR_ARG, NULL, "waiting for 0 completions");
+	deadline = deadline_after(queue->ctx->sys, timeout_ns);
+	while (!(taken = queue_take(queue, out, max)))
+		if (!queue_sleep(queue, deadline))
+			return error_set(err, WEIR_TIMEOUT, NULL, "no completion came in time");
+	return (int)min_of(taken, (unsigned)INT32_MAX);
+}
+
+int weir_queue_fd(struct weir_queue *queue)
+{
+	int fd;
+
+	lock_take(&queue->lock);
+	if (queue->fd < 0) {
+		queue->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		signal_fd(queue);
+	}
+	fd = queue->fd;
+	lock_drop(&queue->lock);
+	return fd;
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/run.h"
+
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "base/size.h"
+#include "engine/context.h"
+
+/* Neighbours with no more than this between them are read as one. */
+#define GAP_MAX (64 * KIB)
+
+/* One job of the populator, and how far it may be ahead of the reads: twice that. */
+#define POPULATE_STEP (128 * MIB)
+
+/* What each extent can rely on where its type says nothing: as malloc has it. */
+#define ALIGN_DEFAULT UINT64_C(16)
+
+static bool needs_own(const struct extent *extent)
+{
+	return extent->stride_count > 0 ||
+	       (extent->align > 1 && extent->offset & (extent->align - 1));
+}
+
+static uint64_t block_of(const struct extent *extent)
+{
+	return extent->object->core->offset_align;
+}
+
+/* Can `next` stand behind the run that ends at `end` and began at `start`? */
+static bool joins(const struct extent *last, const struct extent *next, uint64_t start,
+		  uint64_t end, uint64_t limit_bytes)
+{
+	return next->allocate && !needs_own(next) && next->object == last->object &&
+	       next->class_ == last->class_ && next->length > 0 && next->offset >= end &&
+	       next->offset - end <= GAP_MAX && next->offset + next->length - start <= limit_bytes;
+}
+
+/* The run that begins at this place of the order; returns how many extents it takes. */
+static uint32_t cut_run(const struct weir_plan *plan, uint32_t at, uint64_t limit_bytes,
+			struct run *run)
+{
+	const struct extent *extent = &plan->extents[plan->order[at]];
+	uint64_t block = block_of(extent), end = extent->offset + extent->length;
+
+	*run = (struct run){.first = at, .count = 1, .unsettled = 1};
+	run->packed = needs_own(extent);
+	if (run->packed) {
+		run->bytes = extent->length;
+		return 1;
+	}
+	run->start = round_down(extent->offset, block);
+	while (at + run->count < plan->count) {
+		const struct extent *next = &plan->extents[plan->order[at + run->count]];
+
+		if (!joins(extent, next, run->start, end, limit_bytes))
+			break;
+		extent = next;
+		end = extent->offset + extent->length;
+		run->count++;
+	}
+	run->unsettled = run->count;
+	run->bytes = round_up(end, block) - run->start;
+	return run->count;
+}
+
+static bool wants_run(const struct weir_plan *plan, uint32_t at)
+{
+	const struct extent *extent = &plan->extents[plan->order[at]];
+
+	return extent->allocate && extent->length > 0;
+}
+
+static void cut_runs(struct weir_plan *plan, uint64_t limit_bytes, struct runs *runs)
+{
+	for (uint32_t at = 0; at < plan->count;) {
+		struct run *run = &runs->run[runs->count];
+		uint32_t taken;
+
+		if (!wants_run(plan, at)) {
+			at++;
+			continue;
+		}
+		taken = cut_run(plan, at, limit_bytes, run);
+		for (uint32_t i = 0; i < taken; i++)
+			plan->extents[plan->order[at + i]].run = runs->count;
+		runs->count++;
+		at += taken;
+	}
+}
+
+static uint32_t count_runs(const struct weir_plan *plan, uint64_t limit_bytes)
+{
+	struct run scratch;
+	uint32_t count = 0;
+
+	for (uint32_t at = 0; at < plan->count;) {
+		if (!wants_run(plan, at)) {
+			at++;
+			continue;
+		}
+		at += cut_run(plan, at, limit_bytes, &scratch);
+		count++;
+	}
+	return count;
+}
+
+int runs_create(struct weir_plan *plan, struct budget *budget, uint64_t limit_bytes,
+		struct runs *out, struct weir_error *err)
+{
+	uint32_t count = count_runs(plan, limit_bytes);
+	int ret;
+
+	*out = (struct runs){NULL};
+	if (count == 0)
+		return 0;
+	out->run = calloc(count, sizeof(out->run[0]));
+	if (!out->run)
+		return error_nomem(err, NULL, "the runs of a plan");
+	ret = buffer_block_create(plan->ctx->pool, budget, plan->count, &out->block, err);
+	if (ret < 0) {
+		runs_fini(out);
+		return ret;
+	}
+	cut_runs(plan, limit_bytes, out);
+	return 0;
+}
+
+void runs_fini(struct runs *runs)
+{
+	buffer_block_unref(runs->block);
+	free(runs->run);
+	*runs = (struct runs){NULL};
+}
+
+static void place_extents(struct weir_plan *plan, struct run *run)
+{
+	for (uint32_t i = 0; i < run->count; i++) {
+		struct extent *extent = &plan->extents[plan->order[run->first + i]];
+
+		extent->memory = run->memory + (run->packed ? 0 : extent->offset - run->start);
+		run->spare -= extent->length;
+	}
+}
+
+int run_take(struct weir_plan *plan, struct run *run, struct budget *budget, struct weir_error *err)
+{
+	const struct extent *first = &plan->extents[plan->order[run->first]];
+	uint64_t align =
+		run->packed ? max_of((uint64_t)first->align, ALIGN_DEFAULT)
+			    : max_of(max_of(block_of(first), first->object->core->memory_align),
+				     ALIGN_DEFAULT);
+	void *memory;
+
+	if (run->bytes > budget_limit(budget)) {
+		error_at(err, WEIR_LIMIT, first->object->core->uri, first->offset, first->length,
+			 "%s: %llu bytes at offset %llu are more than the budget of %llu",
+			 first->object->core->uri, (unsigned long long)first->length,
+			 (unsigned long long)first->offset,
+			 (unsigned long long)budget_limit(budget));
+		return RUN_FAILED;
+	}
+	if (!budget_take(budget, run->bytes))
+		return RUN_WAIT_BUDGET;
+	if (pool_take(plan->ctx->pool, run->bytes, align, 0, &memory, &run->fresh, err) < 0) {
+		budget_give(budget, run->bytes);
+		return RUN_FAILED;
+	}
+	run->memory = memory;
+	run->spare = run->bytes;
+	place_extents(plan, run);
+	return RUN_READY;
+}
+
+static void start_job(struct weir_ctx *ctx, struct run *run, void (*notify)(void *arg), void *arg)
+{
+	run->job = (struct populate_job){
+		.at = run->memory + run->populating,
+		.bytes = min_of(POPULATE_STEP, run->bytes - run->populating),
+		.notify = notify,
+		.arg = arg,
+	};
+	run->job_started = true;
+	populate_start(ctx->populator, &run->job);
+}
+
+bool run_populated(struct weir_ctx *ctx, struct run *run, uint64_t upto, void (*notify)(void *arg),
+		   void *arg)
+{
+	uint64_t ready;
+
+	if (!run->fresh || ctx->simulated)
+		return true;
+	if (!run->job_started)
+		start_job(ctx, run, notify, arg);
+	/* Acquire, paired with the populator's release: the pages exist. */
+	ready = atomic_load_explicit(&run->job.ready, memory_order_acquire);
+	while (ready == run->job.bytes && run->populating + ready < run->bytes &&
+	       upto + POPULATE_STEP > run->populating + ready) {
+		run->populating += ready;
+		start_job(ctx, run, notify, arg);
+		ready = atomic_load_explicit(&run->job.ready, memory_order_acquire);
+	}
+	return run->populating + ready >= min_of(upto, run->bytes);
+}
+
+void run_settled(struct weir_ctx *ctx, struct run *run, struct budget *budget,
+		 uint64_t returned_bytes)
+{
+	if (run->memory)
+		run->spare += returned_bytes;
+	if (--run->unsettled > 0 || !run->memory)
+		return;
+	if (run->job_started)
+		populate_cancel(ctx->populator, &run->job);
+	pool_drop(ctx->pool, run->memory, run->bytes);
+	budget_give(budget, run->spare);
+	run->memory = NULL;
+}

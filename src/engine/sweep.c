@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/sweep.h"
+
+#include "base/error.h"
+#include "base/size.h"
+#include "engine/context.h"
+#include "engine/group.h"
+#include "engine/lane.h"
+#include "engine/transfer.h"
+
+/* Below that, a request of its own costs more than the copy that it saves. */
+#define IN_PLACE_MIN (32 * KIB)
+
+/* Holes in a staged request that are cheaper to read than to skip. */
+#define GAP_MAX (64 * KIB)
+
+static struct extent *extent_at(const struct sweep *sweep, uint32_t at)
+{
+	return &sweep->plan->extents[sweep->plan->order[at]];
+}
+
+/* Over what was withdrawn, and what is done. */
+static void skip(struct sweep *sweep)
+{
+	struct cursor *cursor = &sweep->cursor;
+
+	while (cursor->at < sweep->end) {
+		const struct extent *extent = extent_at(sweep, cursor->at);
+
+		if (cursor->done < extent->length && extent->status == 0 &&
+		    (!extent->withdrawn || sweep->alone))
+			return;
+		cursor->at++;
+		cursor->done = 0;
+	}
+}
+
+/* The part takes what lies before `end` in the object and before place `stop_at` in the order. */
+static void claim(struct sweep *sweep, struct part *part, uint64_t end, uint32_t stop_at)
+{
+	const struct extent *last = NULL;
+	struct cursor cursor = sweep->cursor;
+	struct piece piece;
+
+	part->sweep = sweep;
+	part->from = cursor;
+	part->to = (struct cursor){stop_at, 0};
+	part->end = end;
+	while (part_next(part, &cursor, &piece)) {
+		if (piece.extent != last) {
+			piece.extent->parts++;
+			piece.extent->staged += part->slot != NULL;
+			if (piece.extent->state == EXTENT_PLANNED)
+				extent_move(piece.extent, EXTENT_MOVING);
+		}
+		last = piece.extent;
+	}
+	part->to = cursor;
+	sweep->cursor = cursor;
+}
+
+bool part_next(const struct part *part, struct cursor *cursor, struct piece *out)
+{
+	const struct sweep *sweep = part->sweep;
+
+	while (cursor->at < part->to.at ||
+	       (cursor->at == part->to.at && cursor->done < part->to.done)) {
+		struct extent *extent = extent_at(sweep, cursor->at);
+		struct span span;
+
+		if (cursor->done == extent->length || (extent->withdrawn && !sweep->alone)) {
+			cursor->at++;
+			cursor->done = 0;
+			continue;
+		}
+		span = extent_span(sweep->plan, extent, cursor->done);
+		if (extent->object->core != part->request.object || span.offset >= part->end ||
+		    span.offset < part->start)
+			return false;
+		span.length = min_of(span.length, part->end - span.offset);
+		*out = (struct piece){extent, cursor->done, span.offset, span.length};
+		cursor->done += span.length;
+		return true;
+	}
+	return false;
+}
+
+static void fill_request(struct part *part, struct extent *extent, uint64_t start, uint64_t end,
+			 void *memory, int way)
+{
+	part->slot = NULL;
+	part->start = start;
+	part->cancelling = false;
+	part->request.object = extent->object->core;
+	part->request.memory = memory;
+	part->request.offset = start;
+	part->request.length = (uint32_t)(end - start);
+	part->request.op = extent->write ? REQUEST_WRITE : REQUEST_READ;
+	part->request.way = (uint8_t)way;
+}
+
+/* ---- How the bytes at the cursor are best read ---- */
+
+static int find_way(struct sweep *sweep, const struct extent *extent, uint64_t offset)
+{
+	struct source_object *object = extent->object->core;
+	uint64_t end = extent_end(sweep->plan, extent);
+
+	if (sweep->way_object == object && offset >= sweep->way_from && offset < sweep->way_until)
+		return sweep->way;
+	/* Look as far as the sweep is likely to go on in this object, not just at this extent. */
+	for (uint32_t at = sweep->cursor.at + 1; at < sweep->end && end - offset < WAY_HORIZON;
+	     at++) {
+		const struct extent *next = extent_at(sweep, at);
+
+		if (next->object->core != object || next->offset < end ||
+		    next->offset - end > GAP_MAX)
+			break;
+		end = extent_end(sweep->plan, next);
+	}
+	sweep->way = object->source->ops->way(object, offset, max_of(end - offset, (uint64_t)1),
+					      &sweep->way_until);
+	sweep->way_object = object;
+	sweep->way_from = offset;
+	if (sweep->way == WAY_BUFFERED)
+		group_wake_copiers(sweep->group);
+	return sweep->way;
+}
+
+/* ---- Requests ---- */
+
+static uint64_t request_bytes(const struct sweep *sweep, const struct extent *extent, int way)
+{
+	if (way == WAY_BUFFERED)
+		return COPY_REQUEST_BYTES;
+	return group_request_bytes(sweep->group, extent->object->core);
+}
+
+static void notify_ready(void *arg)
+{
+	group_wake(arg);
+}
+
+static uint64_t wanted_end(const struct sweep *sweep, const struct run *run)
+{
+	const struct extent *last = extent_at(sweep, run->first + run->count - 1);
+
+	return last->offset + last->length;
+}
+
+/*
+ * Blocks of a run, over as many extents as they hold.  Requests of one run meet at block borders, so
+ * that no two of them ever own the same byte.
+ */
+static enum sweep_answer next_of_run(struct sweep *sweep, struct part *part, struct extent *extent,
+				     struct run *run, uint64_t offset, int way)
+{
+	uint64_t block = extent->object->core->offset_align;
+	uint64_t start = way == WAY_DIRECT ? round_down(offset, block) : offset;
+	uint64_t most = round_down(offset, block) + request_bytes(sweep, extent, way);
+	uint64_t last = way == WAY_DIRECT ? run->start + run->bytes : wanted_end(sweep, run);
+	uint64_t end = min_of(last, min_of(most, round_up(sweep->way_until, block)));
+
+	if (!run_populated(sweep->plan->ctx, run, end - run->start, notify_ready, sweep->group)) {
+		transfer_waits(sweep->transfer, STALL_MEMORY);
+		return SWEEP_WAIT;
+	}
+	fill_request(part, extent, start, end, run->memory + (start - run->start), way);
+	claim(sweep, part, end, min_of(run->first + run->count, sweep->end));
+	return SWEEP_PART;
+}
+
+/* Do memory and file agree modulo the object's direct-I/O alignment? */
+static bool congruent(const struct extent *extent, uint64_t done, uint64_t offset)
+{
+	const struct source_object *object = extent->object->core;
+	uint64_t address = (uint64_t)(uintptr_t)extent->memory + done;
+	uint64_t align = max_of(object->offset_align, object->memory_align);
+
+	return ((address - offset) & (align - 1)) == 0;
+}
+
+/* Whole blocks of [offset, offset + length), if there are enough to be worth a request. */
+static bool whole_blocks(const struct extent *extent, uint64_t done, uint64_t offset,
+			 uint64_t length, struct span *out)
+{
+	uint64_t block = extent->object->core->offset_align;
+	uint64_t start = round_up(offset, block), end = round_down(offset + length, block);
+
+	if (!congruent(extent, done, offset) || end <= start ||
+	    end - start < min_of(IN_PLACE_MIN, length))
+		return false;
+	*out = (struct span){start, end - start};
+	return true;
+}
+
+/* May bytes go straight to where the caller wants them? */
+static bool may_write_in_place(const struct sweep *sweep)
+{
+	return !(sweep->transfer->opts.flags & WEIR_TRANSFER_GUARDED);
+}
+
+/* May the extent at `at` share a slot with the one at the cursor? */
+static bool shares_slot(const struct sweep *sweep, uint32_t at)
+{
+	const struct extent *first = extent_at(sweep, sweep->cursor.at);
+	const struct extent *extent = extent_at(sweep, at);
+
+	return extent == first || (extent->object == first->object && !extent->write &&
+				   (extent->memory || extent->length == 0));
+}
+
+/*
+ * How far a staged request reaches that begins at the cursor: over neighbours and small gaps, up to the
+ * limit or to where an extent goes on in place.  *stop_at: the first place of the order it leaves out.
+ */
+static uint64_t staged_end(const struct sweep *sweep, int way, uint64_t limit, uint32_t *stop_at)
+{
+	struct cursor cursor = sweep->cursor;
+	uint64_t end = 0;
+
+	for (*stop_at = cursor.at; cursor.at < sweep->end && shares_slot(sweep, cursor.at);) {
+		const struct extent *extent = extent_at(sweep, cursor.at);
+		struct span span, blocks;
+
+		if ((extent->withdrawn && !sweep->alone) || extent->status ||
+		    cursor.done == extent->length) {
+			cursor = (struct cursor){cursor.at + 1, 0};
+			continue;
+		}
+		span = extent_span(sweep->plan, extent, cursor.done);
+		if (end && (span.offset < end || span.offset - end > GAP_MAX))
+			break;
+		if (span.offset >= limit)
+			break;
+		if (way == WAY_DIRECT && may_write_in_place(sweep) &&
+		    whole_blocks(extent, cursor.done, span.offset, span.length, &blocks) &&
+		    (end || blocks.offset > span.offset)) {
+			if (blocks.offset == span.offset)
+				break;
+			*stop_at = cursor.at + 1; /* its head comes along */
+			return min_of(blocks.offset, limit);
+		}
+		*stop_at = cursor.at + 1;
+		end = span.offset + min_of(span.length, limit - span.offset);
+		cursor.done += end - span.offset;
+		if (end == limit)
+			break;
+	}
+	return end;
+}
+
+static enum sweep_answer next_staged(struct sweep *sweep, struct lane *lane, struct part *part,
+				     struct extent *extent, uint64_t offset, int way)
+{
+	uint64_t block = way == WAY_DIRECT ? extent->object->core->offset_align : 1;
+	uint64_t start = round_down(offset, block);
+	uint64_t limit = start + lane_slot_bytes(lane);
+	uint32_t stop_at;
+	uint64_t end = staged_end(sweep, way, limit, &stop_at);
+	char *slot = lane_slot_take(lane, round_up(end, block) - start);
+
+	if (!slot)
+		return SWEEP_WAIT; /* one comes back with the next completion of this lane */
+	fill_request(part, extent, start, round_up(end, block), slot, way);
+	part->slot = slot; /* before the claim, which counts it */
+	claim(sweep, part, end, stop_at);
+	return SWEEP_PART;
+}
+
+static enum sweep_answer next_read(struct sweep *sweep, struct lane *lane, struct part *part,
+				   struct extent *extent, struct span span)
+{
+	int way = find_way(sweep, extent, span.offset);
+	struct run *run = extent->run == RUN_NONE ? NULL : &sweep->runs->run[extent->run];
+	uint64_t most = request_bytes(sweep, extent, way);
+	struct span blocks = span;
+	bool in_place;
+
+	if (run && !run->packed) {
+		if (way == WAY_DIRECT && !lane_may_read_direct(lane))
+			return SWEEP_NOT_HERE;
+		return next_of_run(sweep, part, extent, run, span.offset, way);
+	}
+	span.length = min_of(span.length, sweep->way_until - span.offset);
+	if (way == WAY_DIRECT)
+		in_place = whole_blocks(extent, sweep->cursor.done, span.offset, span.length,
+					&blocks) &&
+			   blocks.offset == span.offset;
+	else
+		in_place = span.length >= IN_PLACE_MIN || span.length == extent->length;
+	if (!in_place || !may_write_in_place(sweep))
+		return next_staged(sweep, lane, part, extent, span.offset, way);
+	if (way == WAY_DIRECT && !lane_may_read_direct(lane))
+		return SWEEP_NOT_HERE;
+	blocks.length = min_of(way == WAY_DIRECT ? blocks.length : span.length, most);
+	fill_request(part, extent, span.offset, span.offset + blocks.length,
+		     extent->memory + sweep->cursor.done, way);
+	claim(sweep, part, span.offset + blocks.length, sweep->cursor.at + 1);
+	return SWEEP_PART;
+}
+
+/* Whole blocks go past the page cache where memory allows; the rest through it. */
+static enum sweep_answer next_write(struct sweep *sweep, struct lane *lane, struct part *part,
+				    struct extent *extent, struct span span)
+{
+	struct source_object *object = extent->object->core;
+	uint64_t until, most = group_request_bytes(sweep->group, object);
+	int way = object->source->ops->way(object, span.offset, span.length, &until);
+	struct span blocks;
+
+	if (!lane_may_read_direct(lane))
+		return SWEEP_NOT_HERE;
+	if (way == WAY_DIRECT &&
+	    whole_blocks(extent, sweep->cursor.done, span.offset, span.length, &blocks)) {
+		if (blocks.offset == span.offset)
+			span.length = min_of(blocks.length, most);
+		else
+			span.length = blocks.offset - span.offset, way = WAY_BUFFERED;
+	} else {
+		span.length = min_of(span.length, most);
+		way = WAY_BUFFERED;
+	}
+	fill_request(part, extent, span.offset, span.offset + span.length,
+		     extent->memory + sweep->cursor.done, way);
+	claim(sweep, part, span.offset + span.length, sweep->cursor.at + 1);
+	return SWEEP_PART;
+}
+
+/* Memory for the extent at the cursor, where weir allocates it. */
+static int ensure_memory(struct sweep *sweep, struct extent *extent)
+{
+	struct weir_error err = WEIR_ERROR_INIT;
+	struct run *run = &sweep->runs->run[extent->run];
+	int answer;
+
+	if (extent->memory)
+		return RUN_READY;
+	answer = run_take(sweep->plan, run, sweep->transfer->budget, &err);
+	if (answer == RUN_WAIT_BUDGET)
+		transfer_waits(sweep->transfer, STALL_BUDGET);
+	if (answer == RUN_FAILED)
+		transfer_fail_run(sweep->transfer, sweep->plan, run, &err);
+	return answer;
+}
+
+/* Ends past the object's end are known before anything is read. */
+static bool ends_early(struct sweep *sweep, struct extent *extent)
+{
+	const struct source_object *object = extent->object->core;
+
+	if (extent->state != EXTENT_PLANNED || extent->write ||
+	    sweep->transfer->opts.flags & (WEIR_TRANSFER_AT_END | WEIR_TRANSFER_LIVE) ||
+	    extent_end(sweep->plan, extent) <= object->size_bytes)
+		return false;
+	transfer_fail_extent(sweep->transfer, extent, WEIR_TRUNCATED, 0, object->size_bytes);
+	return true;
+}
+
+enum sweep_answer sweep_next(struct sweep *sweep, struct lane *lane, struct part *part)
+{
+	for (;;) {
+		struct extent *extent;
+		struct span span;
+		int memory;
+
+		skip(sweep);
+		if (sweep->cursor.at >= sweep->end)
+			return SWEEP_DONE;
+		extent = extent_at(sweep, sweep->cursor.at);
+		if (ends_early(sweep, extent))
+			continue;
+		memory = extent->memory ? RUN_READY : ensure_memory(sweep, extent);
+		if (memory == RUN_WAIT_BUDGET)
+			return SWEEP_WAIT;
+		if (memory == RUN_FAILED)
+			continue;
+		span = extent_span(sweep->plan, extent, sweep->cursor.done);
+		if (extent->write)
+			return next_write(sweep, lane, part, extent, span);
+		return next_read(sweep, lane, part, extent, span);
+	}
+}

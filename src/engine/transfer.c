@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/transfer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/size.h"
+#include "base/state.h"
+#include "engine/context.h"
+#include "engine/failure.h"
+#include "engine/group.h"
+
+#define TO(state) (UINT32_C(1) << EXTENT_##state)
+static const struct state_rule extent_rules[] = {
+	[EXTENT_PLANNED] = {"planned", TO(MOVING) | TO(SETTLED)},
+	[EXTENT_MOVING] = {"moving", TO(SETTLED) | TO(LENT)},
+	[EXTENT_LENT] = {"lent", TO(RELEASED)},
+	[EXTENT_SETTLED] = {"settled", TO(RELEASED)},
+	[EXTENT_RELEASED] = {"released", 0},
+};
+#undef TO
+
+void extent_move(struct extent *extent, uint8_t state)
+{
+	state_move(&extent->state, state, extent_rules, "extent");
+}
+
+static bool has_settled(const struct extent *extent)
+{
+	return extent->state >= EXTENT_LENT;
+}
+
+static struct batch *batch_of(struct weir_transfer *transfer, const struct extent *extent)
+{
+	struct batch *batch = transfer->batches;
+
+	while (extent < batch->plan->extents || extent >= batch->plan->extents + batch->plan->count)
+		batch = batch->next;
+	return batch;
+}
+
+/* ---- Settling and releasing ---- */
+
+static void post(struct weir_transfer *transfer, struct extent *extent,
+		 struct completion *completion, uint32_t flags, struct weir_buffer *buffer)
+{
+	if (transfer->closing) {
+		weir_buffer_unref(buffer);
+		return;
+	}
+	completion->done = (struct weir_done){
+		.tag = extent->tag,
+		.status = extent->status,
+		.flags = flags,
+		.bytes = extent->status ? 0 : extent->length - extent->missing,
+		.data = extent->status || extent->write ? NULL : extent->memory,
+		.buffer = buffer,
+		.transfer = transfer,
+		.id = (uint64_t)(uintptr_t)extent,
+	};
+	queue_post(transfer->queue, completion);
+}
+
+/* Its memory goes to the caller as a buffer, or back. */
+static struct weir_buffer *part_with_memory(struct weir_transfer *transfer, struct extent *extent)
+{
+	struct weir_buffer *buffer = NULL;
+	struct batch *batch;
+
+	if (extent->run == RUN_NONE)
+		return NULL;
+	batch = batch_of(transfer, extent);
+	if (extent->status == 0)
+		buffer = buffer_make(batch->runs.block, (uint64_t)(extent - batch->plan->extents),
+				     extent->memory, extent->length);
+	run_settled(transfer->ctx, &batch->runs.run[extent->run], transfer->budget,
+		    buffer ? 0 : extent->length);
+	return buffer;
+}
+
+static void count_settled(struct weir_transfer *transfer, const struct extent *extent)
+{
+	count(&transfer->counters, extents, 1);
+	if (extent->status)
+		count(&transfer->counters, extents_failed, 1);
+	else
+		count(&transfer->counters, bytes_delivered, extent->length - extent->missing);
+	if (extent->status && transfer->first_error.code == 0 && !transfer->closing)
+		failure_describe(extent, &transfer->first_error);
+	transfer->unsettled--;
+	if (transfer->unsettled == 0 && !transfer->open)
+		cond_wake_all(&transfer->quiet);
+}
+
+/* Nothing can write to it any more.  With the lock held. */
+static void settle(struct weir_transfer *transfer, struct extent *extent)
+{
+	struct weir_buffer *buffer;
+
+	if (extent->state == EXTENT_LENT) {
+		extent_move(extent, EXTENT_RELEASED);
+		buffer = part_with_memory(transfer, extent);
+		transfer->lent--;
+		post(transfer, extent, &extent->released, WEIR_DONE_RELEASED, buffer);
+		return;
+	}
+	extent_move(extent, EXTENT_SETTLED);
+	extent_move(extent, EXTENT_RELEASED);
+	buffer = part_with_memory(transfer, extent);
+	count_settled(transfer, extent);
+	post(transfer, extent, &extent->settled, 0, buffer);
+}
+
+/* Its time is up while something may still write.  With the lock held. */
+static void lend(struct weir_transfer *transfer, struct extent *extent)
+{
+	extent_move(extent, EXTENT_LENT);
+	transfer->lent++;
+	count_settled(transfer, extent);
+	post(transfer, extent, &extent->settled, WEIR_DONE_LENT, NULL);
+}
+
+void transfer_fail_extent(struct weir_transfer *transfer, struct extent *extent, int code,
+			  int os_errno, uint64_t offset)
+{
+	if (extent->status == 0) {
+		extent->status = code;
+		extent->os_errno = os_errno;
+		extent->error_offset = offset;
+	}
+	if (extent->parts == 0 && !has_settled(extent)) {
+		extent->withdrawn = true;
+		settle(transfer, extent);
+	}
+}
+
+void transfer_fail_run(struct weir_transfer *transfer, struct weir_plan *plan, struct run *run,
+		       const struct weir_error *err)
+{
+	uint32_t first = run->first, stop = run->first + run->count;
+
+	if (transfer->first_error.code == 0)
+		transfer->first_error = *err;
+	for (uint32_t at = first; at < stop; at++) {
+		struct extent *extent = &plan->extents[plan->order[at]];
+
+		if (!has_settled(extent))
+			transfer_fail_extent(transfer, extent, err->code, err->os_errno,
+					     extent->offset);
+	}
+}
+
+void transfer_settle_empty(struct weir_transfer *transfer, struct extent *extent)
+{
+	extent->withdrawn = true;
+	settle(transfer, extent);
+}
+
+void transfer_settle(struct weir_transfer *transfer, struct extent *extent, int code)
+{
+	lock_take(&transfer->lock);
+	if (code && extent->status == 0) {
+		extent->status = code;
+		extent->error_offset = extent->offset;
+	}
+	if (extent->state < EXTENT_SETTLED)
+		settle(transfer, extent);
+	lock_drop(&transfer->lock);
+}
+
+/* With the lock held. */
+static void stop_extent(struct weir_transfer *transfer, struct extent *extent, int code)
+{
+	if (has_settled(extent))
+		return;
+	if (extent->status == 0) {
+		extent->status = code;
+		extent->error_offset = extent->offset;
+	}
+	if (extent->parts == 0) {
+		extent->withdrawn = true;
+		settle(transfer, extent);
+	} else if (code != WEIR_TIMEOUT || transfer->opts.flags & WEIR_TRANSFER_ON_RELEASE) {
+		return; /* it settles when its requests have come back */
+	} else if (extent->parts > extent->staged) {
+		lend(transfer, extent);
+	} else if (extent->copies == 0) {
+		settle(transfer, extent); /* only slots of ours are still written */
+	} /* else: the lane that copies settles it, within microseconds */
+}
+
+/* ---- Requests ---- */
+
+void transfer_waits(struct weir_transfer *transfer, enum stall why)
+{
+	if (transfer->waits_for == STALL_NONE)
+		transfer->waits_since_ns = transfer->ctx->sys->now_ns();
+	transfer->waits_for = why;
+}
+
+static void end_wait(struct weir_transfer *transfer, int64_t now_ns)
+{
+	uint64_t waited = (uint64_t)(now_ns - transfer->waits_since_ns);
+
+	if (transfer->waits_for == STALL_MEMORY)
+		count(&transfer->counters, stall_ns_memory, waited);
+	if (transfer->waits_for == STALL_BUDGET)
+		count(&transfer->counters, stall_ns_budget, waited);
+	transfer->waits_for = STALL_NONE;
+}
+
+void transfer_took_off(struct weir_transfer *transfer, const struct part *part)
+{
+	if (transfer->flying++ == 0)
+		transfer->progress_ns = part->submitted_ns;
+	if (transfer->waits_for != STALL_NONE)
+		end_wait(transfer, part->submitted_ns);
+	count(&transfer->counters, requests, 1);
+	count(&transfer->counters, bytes_requested, part->request.length);
+}
+
+void transfer_unfly(struct weir_transfer *transfer)
+{
+	lock_take(&transfer->lock);
+	if (--transfer->flying == 0)
+		cond_wake_all(&transfer->quiet);
+	lock_drop(&transfer->lock);
+}
+
+/* Lets go of one extent and takes hold of the next, if that still wants its bytes. */
+static struct extent *hold_for_copy(struct weir_transfer *transfer, struct extent *held,
+				    struct extent *next)
+{
+	lock_take(&transfer->lock);
+	if (held)
+		held->copies--;
+	if (next && next->status)
+		next = NULL;
+	if (next)
+		next->copies++;
+	lock_drop(&transfer->lock);
+	return next;
+}
+
+void transfer_copy_out(struct part *part)
+{
+	struct weir_transfer *transfer = part->sweep->transfer;
+	struct cursor cursor = part->from;
+	struct extent *held = NULL;
+	struct piece piece;
+	uint64_t copied = 0;
+
+	while (part_next(part, &cursor, &piece)) {
+		if (piece.extent != held)
+			held = hold_for_copy(transfer, held, piece.extent);
+		if (!held)
+			continue;
+		memcpy(held->memory + piece.done, part->slot + (piece.offset - part->start),
+		       piece.length);
+		copied += piece.length;
+	}
+	hold_for_copy(transfer, held, NULL);
+	count(&transfer->counters, bytes_copied, copied);
+}
+
+/* One piece has arrived up to `upto`, or failed. */
+static void land_piece(const struct piece *piece, uint64_t upto, int code, int os_errno)
+{
+	struct extent *extent = piece->extent;
+	uint64_t arrived = upto <= piece->offset ? 0 : min_of(upto - piece->offset, piece->length);
+
+	if (extent->status)
+		return;
+	if (code) {
+		extent->status = code;
+		extent->os_errno = os_errno;
+		extent->error_offset = max_of(upto, piece->offset);
+		return;
+	}
+	extent->left -= piece->length;
+	extent->missing += piece->length - arrived;
+}
+
+/* All pieces of one extent in this part are through. */
+static void land_extent(struct weir_transfer *transfer, struct extent *extent, bool staged,
+			struct extent **finished)
+{
+	extent->parts--;
+	extent->staged -= staged;
+	if (extent->state >= EXTENT_SETTLED || (extent->state == EXTENT_LENT && extent->parts > 0))
+		return;
+	if (extent->parts == 0 && (extent->status || extent->left == 0)) {
+		extent->next_finished = *finished;
+		*finished = extent;
+	} else if (extent->status && transfer->stopping) {
+		stop_extent(transfer, extent, extent->status);
+	}
+}
+
+void transfer_landed(struct part *part, uint64_t upto, int code, int os_errno,
+		     struct extent **finished)
+{
+	struct weir_transfer *transfer = part->sweep->transfer;
+	struct cursor cursor = part->from;
+	struct extent *last = NULL;
+	struct piece piece;
+
+	lock_take(&transfer->lock);
+	transfer->progress_ns = transfer->ctx->sys->now_ns();
+	while (part_next(part, &cursor, &piece)) {
+		if (last && piece.extent != last)
+			land_extent(transfer, last, part->slot != NULL, finished);
+		land_piece(&piece, upto, code, os_errno);
+		last = piece.extent;
+	}
+	if (last)
+		land_extent(transfer, last, part->slot != NULL, finished);
+	lock_drop(&transfer->lock);
+}
+
+/* ---- Stopping: cancelled, or out of time ---- */
+
+/* With the lock held; lanes are told by the caller. */
+static void stop(struct weir_transfer *transfer, int code)
+{
+	transfer->stopping = true;
+	for (struct batch *batch = transfer->batches; batch; batch = batch->next)
+		for (uint64_t i = 0; i < batch->plan->count; i++)
+			stop_extent(transfer, &batch->plan->extents[i], code);
+}
+
+static void tell_lanes(struct weir_transfer *transfer)
+{
+	struct weir_ctx *ctx = transfer->ctx;
+	unsigned groups = __atomic_load_n(&ctx->group_count, __ATOMIC_ACQUIRE);
+
+	for (unsigned i = 0; i < groups; i++)
+		atomic_fetch_add_explicit(&ctx->groups[i]->epoch, 1, memory_order_release);
+	ctx_wake(ctx);
+}
+
+void weir_transfer_cancel(struct weir_transfer *transfer)
+{
+	lock_take(&transfer->lock);
+	stop(transfer, WEIR_CANCELLED);
+	lock_drop(&transfer->lock);
+	tell_lanes(transfer);
+}
+
+int64_t transfer_check_time(struct weir_transfer *transfer, int64_t now_ns)
+{
+	int64_t stalled = NEVER, next;
+	bool expired;
+
+	lock_take(&transfer->lock);
+	if (transfer->flying)
+		stalled = transfer->progress_ns + transfer->opts.stall_ns;
+	next = min_of(transfer->deadline_ns, stalled);
+	expired = transfer->unsettled > 0 && now_ns >= next;
+	if (expired)
+		stop(transfer, WEIR_TIMEOUT);
+	if (transfer->unsettled == 0)
+		next = NEVER;
+	else if (!transfer->flying)
+		next = min_of(next, now_ns + transfer->opts.stall_ns);
+	lock_drop(&transfer->lock);
+	if (expired)
+		tell_lanes(transfer);
+	return expired ? now_ns + transfer->opts.stall_ns : next;
+}
