@@ -166,16 +166,20 @@ static const struct {
 
 static int make_group(struct weir_ctx *ctx, size_t kind, struct group **out, struct weir_error *err)
 {
-	struct source *source;
+	struct source *source, *core;
 	int ret = kinds[kind].create(&ctx->env, &source, err);
 
 	if (ret < 0)
 		return ret;
+	core = source;
 	if (ctx->wrap && (ret = ctx->wrap(&source, ctx->seam_arg, err)) < 0) {
 		source->ops->destroy(source);
 		return ret;
 	}
-	return group_create(ctx, source, out, err); /* takes the source over in any case */
+	ret = group_create(ctx, source, out, err); /* takes the source over in any case */
+	if (ret == 0)
+		(*out)->core = core;
+	return ret;
 }
 
 static struct group *find_group(const struct weir_ctx *ctx, const char *scheme)

@@ -35,7 +35,8 @@ struct sweep;
 struct group {
 	struct weir_ctx *ctx;
 	const char *scheme;
-	struct source *source; /* owned */
+	struct source *source; /* owned; what a test stood in front included */
+	struct source *core;   /* the store itself; owned by `source` */
 	uint32_t index;        /* in the context; the order in which plans visit groups */
 	_Atomic uint32_t open_serial;
 
