@@ -126,6 +126,22 @@ fail:
 	return ret;
 }
 
+/* What needs no reading settles at once: nothing to read, or an end past the object's. */
+static void settle_known(struct weir_transfer *transfer, struct weir_plan *plan)
+{
+	bool any_end = transfer->opts.flags & (WEIR_TRANSFER_AT_END | WEIR_TRANSFER_LIVE);
+
+	for (uint64_t i = 0; i < plan->count; i++) {
+		struct extent *extent = &plan->extents[i];
+		uint64_t size = extent->object->core->size_bytes;
+
+		if (!extent->write && !any_end && extent_end(plan, extent) > size)
+			transfer_fail_extent(transfer, extent, WEIR_TRUNCATED, 0, size);
+		else if (extent->length == 0)
+			transfer_settle_empty(transfer, extent);
+	}
+}
+
 /* Hooks it in, and lets the lanes go. */
 static void launch(struct weir_transfer *transfer, struct batch *batch)
 {
@@ -136,9 +152,7 @@ static void launch(struct weir_transfer *transfer, struct batch *batch)
 	transfer->last_batch = &batch->next;
 	transfer->unsettled += plan->count;
 	transfer->total_bytes += plan->bytes;
-	for (uint64_t i = 0; i < plan->count; i++)
-		if (plan->extents[i].length == 0)
-			transfer_settle_empty(transfer, &plan->extents[i]);
+	settle_known(transfer, plan);
 	lock_drop(&transfer->lock);
 	for (uint32_t i = 0; i < batch->sweep_count; i++)
 		group_add(batch->sweeps[i].group, &batch->sweeps[i]);
@@ -224,7 +238,7 @@ int weir_transfer_start(struct weir_plan *plan, struct weir_queue *queue,
 			const struct weir_transfer_opts *opts, struct weir_transfer **out,
 			struct weir_error *err)
 {
-	struct weir_transfer *transfer;
+	struct weir_transfer *transfer = NULL;
 	struct batch *batch;
 	int ret = ctx_alive(plan->ctx, err);
 

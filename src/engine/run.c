@@ -32,7 +32,7 @@ static bool joins(const struct extent *last, const struct extent *next, uint64_t
 		  uint64_t end, uint64_t limit_bytes)
 {
 	return next->allocate && !needs_own(next) && next->object == last->object &&
-	       next->class_ == last->class_ && next->length > 0 && next->offset >= end &&
+	       next->class_ == last->class_ && next->offset >= end &&
 	       next->offset - end <= GAP_MAX && next->offset + next->length - start <= limit_bytes;
 }
 
@@ -58,8 +58,8 @@ static uint32_t cut_run(const struct weir_plan *plan, uint32_t at, uint64_t limi
 		extent = next;
 		end = extent->offset + extent->length;
 		run->count++;
+		run->unsettled += next->length > 0; /* empty ones need no memory */
 	}
-	run->unsettled = run->count;
 	run->bytes = round_up(end, block) - run->start;
 	return run->count;
 }
@@ -83,7 +83,8 @@ static void cut_runs(struct weir_plan *plan, uint64_t limit_bytes, struct runs *
 		}
 		taken = cut_run(plan, at, limit_bytes, run);
 		for (uint32_t i = 0; i < taken; i++)
-			plan->extents[plan->order[at + i]].run = runs->count;
+			if (wants_run(plan, at + i))
+				plan->extents[plan->order[at + i]].run = runs->count;
 		runs->count++;
 		at += taken;
 	}
@@ -138,9 +139,17 @@ static void place_extents(struct weir_plan *plan, struct run *run)
 	for (uint32_t i = 0; i < run->count; i++) {
 		struct extent *extent = &plan->extents[plan->order[run->first + i]];
 
+		if (extent->length == 0)
+			continue;
 		extent->memory = run->memory + (run->packed ? 0 : extent->offset - run->start);
 		run->spare -= extent->length;
 	}
+}
+
+/* What the budget is charged: whole huge pages, except for what shares one with others. */
+static uint64_t cost_of(const struct run *run)
+{
+	return run->bytes < POOL_UNIT / 2 ? run->bytes : round_up(run->bytes, POOL_UNIT);
 }
 
 int run_take(struct weir_plan *plan, struct run *run, struct budget *budget, struct weir_error *err)
@@ -150,6 +159,7 @@ int run_take(struct weir_plan *plan, struct run *run, struct budget *budget, str
 		run->packed ? max_of((uint64_t)first->align, ALIGN_DEFAULT)
 			    : max_of(max_of(block_of(first), first->object->core->memory_align),
 				     ALIGN_DEFAULT);
+	uint64_t cost;
 	void *memory;
 
 	if (run->bytes > budget_limit(budget)) {
@@ -160,14 +170,15 @@ int run_take(struct weir_plan *plan, struct run *run, struct budget *budget, str
 			 (unsigned long long)budget_limit(budget));
 		return RUN_FAILED;
 	}
-	if (!budget_take(budget, run->bytes))
+	cost = min_of(cost_of(run), budget_limit(budget));
+	if (!budget_take(budget, cost))
 		return RUN_WAIT_BUDGET;
 	if (pool_take(plan->ctx->pool, run->bytes, align, 0, &memory, &run->fresh, err) < 0) {
-		budget_give(budget, run->bytes);
+		budget_give(budget, cost);
 		return RUN_FAILED;
 	}
 	run->memory = memory;
-	run->spare = run->bytes;
+	run->spare = cost;
 	place_extents(plan, run);
 	return RUN_READY;
 }

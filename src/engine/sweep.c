@@ -344,19 +344,6 @@ static int ensure_memory(struct sweep *sweep, struct extent *extent)
 	return answer;
 }
 
-/* Ends past the object's end are known before anything is read. */
-static bool ends_early(struct sweep *sweep, struct extent *extent)
-{
-	const struct source_object *object = extent->object->core;
-
-	if (extent->state != EXTENT_PLANNED || extent->write ||
-	    sweep->transfer->opts.flags & (WEIR_TRANSFER_AT_END | WEIR_TRANSFER_LIVE) ||
-	    extent_end(sweep->plan, extent) <= object->size_bytes)
-		return false;
-	transfer_fail_extent(sweep->transfer, extent, WEIR_TRUNCATED, 0, object->size_bytes);
-	return true;
-}
-
 enum sweep_answer sweep_next(struct sweep *sweep, struct lane *lane, struct part *part)
 {
 	for (;;) {
@@ -368,8 +355,6 @@ enum sweep_answer sweep_next(struct sweep *sweep, struct lane *lane, struct part
 		if (sweep->cursor.at >= sweep->end)
 			return SWEEP_DONE;
 		extent = extent_at(sweep, sweep->cursor.at);
-		if (ends_early(sweep, extent))
-			continue;
 		memory = extent->memory ? RUN_READY : ensure_memory(sweep, extent);
 		if (memory == RUN_WAIT_BUDGET)
 			return SWEEP_WAIT;
