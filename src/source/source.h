@@ -82,13 +82,15 @@ struct request {
 	struct source_object *object;
 	void *memory;
 	uint64_t offset;
-	uint32_t length; /* at most REQUEST_MAX */
-	uint8_t op;      /* enum request_op */
-	uint8_t way;     /* enum request_way */
+	uint32_t length;     /* at most REQUEST_MAX */
+	uint8_t op;          /* enum request_op */
+	uint8_t way;         /* enum request_way */
+	int64_t deadline_ns; /* no further try is made past it; 0: none.  Who submits still waits */
 
 	/* Set by the lane. */
-	int64_t result; /* bytes moved, or a negative enum weir_code */
-	int os_errno;   /* with a negative result: errno, or 0 */
+	int64_t result;   /* bytes moved, or a negative enum weir_code */
+	int os_errno;     /* with a negative result: errno, or 0 */
+	uint32_t retries; /* 0 before submit; how often it was sent again */
 
 	/* The lane's, from submit to reap; nobody else's. */
 	struct list link;

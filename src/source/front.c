@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Names and objects of a source in front of another: handed on, wrapped.
+ */
+#include "source/front.h"
+
+#include <stdlib.h>
+
+#include "base/error.h"
+
+struct front_object {
+	struct source_object object;
+	struct source_object *next; /* owned; the URI, too, is its */
+};
+
+static struct front_object *front_object(struct source_object *object)
+{
+	return container_of(object, struct front_object, object);
+}
+
+void front_init(struct front *front, const struct source_ops *ops, const struct front_hooks *hooks,
+		struct source *next)
+{
+	front->source.ops = ops;
+	front->source.env = next->env;
+	front->next = next;
+	front->hooks = hooks;
+}
+
+void front_fini(struct front *front)
+{
+	front->next->ops->destroy(front->next);
+}
+
+/* An object around the next one, which is closed where that fails. */
+static int wrap(struct source *source, struct source_object *next, struct source_object **out,
+		struct weir_error *err)
+{
+	struct front_object *object = calloc(1, sizeof(*object));
+	int ret;
+
+	if (!object) {
+		ret = error_nomem(err, next->uri, "the object");
+		next->source->ops->close(next);
+		return ret;
+	}
+	object->object = *next;
+	object->object.source = source;
+	object->next = next;
+	*out = &object->object;
+	return 0;
+}
+
+struct source_object *front_next_object(struct source_object *object)
+{
+	return front_object(object)->next;
+}
+
+int front_open(struct source *source, const char *path, const char *uri,
+	       const struct source_how *how, struct source_object **out, struct weir_error *err)
+{
+	struct source *next = front(source)->next;
+	struct source_object *object;
+	int ret = next->ops->open(next, path, uri, how, &object, err);
+
+	return ret ? ret : wrap(source, object, out, err);
+}
+
+static int cannot(const struct source *next, const char *uri, struct weir_error *err)
+{
+	return error_set(err, WEIR_UNSUPPORTED, uri, "%s: '%s' has no such thing", uri,
+			 next->ops->scheme);
+}
+
+int front_stat(struct source *source, const char *path, const char *uri,
+	       const struct source_how *how, struct weir_stat *out, struct weir_error *err)
+{
+	struct source *next = front(source)->next;
+
+	return next->ops->stat(next, path, uri, how, out, err);
+}
+
+int front_describe(struct source_object *object, struct weir_stat *out, struct weir_error *err)
+{
+	struct source_object *next = front_next_object(object);
+
+	return next->source->ops->describe(next, out, err);
+}
+
+int front_list(struct source *source, const char *path, const char *uri, struct source_listing *out,
+	       struct weir_error *err)
+{
+	struct source *next = front(source)->next;
+
+	if (!(next->ops->features & SOURCE_LISTS))
+		return cannot(next, uri, err);
+	return next->ops->list(next, path, uri, out, err);
+}
+
+int front_create(struct source *source, const char *path, const char *uri, uint64_t size_bytes,
+		 const struct source_how *how, struct source_object **out, struct weir_error *err)
+{
+	struct source *next = front(source)->next;
+	struct source_object *object;
+	int ret;
+
+	if (!(next->ops->features & SOURCE_WRITES))
+		return cannot(next, uri, err);
+	ret = next->ops->create(next, path, uri, size_bytes, how, &object, err);
+	return ret ? ret : wrap(source, object, out, err);
+}
+
+int front_clone(struct source_object *to, struct source_object *from, struct weir_error *err)
+{
+	struct source_object *next = front_next_object(to);
+
+	if (from->source != to->source)
+		return error_set(err, WEIR_UNSUPPORTED, to->uri, "%s: cannot share bytes with %s",
+				 to->uri, from->uri);
+	return next->source->ops->clone(next, front_next_object(from), err);
+}
+
+int front_commit(struct source_object *object, int durability, struct weir_error *err)
+{
+	struct source_object *next = front_next_object(object);
+	int ret = next->source->ops->commit(next, durability, err);
+
+	object->writing = next->writing;
+	object->size_bytes = next->size_bytes;
+	return ret;
+}
+
+int front_abort(struct source_object *object, struct weir_error *err)
+{
+	struct source_object *next = front_next_object(object);
+	int ret = next->source->ops->abort(next, err);
+
+	object->writing = next->writing;
+	return ret;
+}
+
+int front_mkdir(struct source *source, const char *path, const char *uri, struct weir_error *err)
+{
+	struct source *next = front(source)->next;
+
+	if (!(next->ops->features & SOURCE_WRITES))
+		return cannot(next, uri, err);
+	return next->ops->mkdir(next, path, uri, err);
+}
+
+void front_close(struct source_object *object)
+{
+	struct source_object *next = front_next_object(object);
+
+	next->source->ops->close(next);
+	free(front_object(object));
+}
+
+int front_check(struct source_object *object, struct weir_error *err)
+{
+	struct source_object *next = front_next_object(object);
+
+	return next->source->ops->check(next, err);
+}
+
+int front_way(struct source_object *object, uint64_t offset, uint64_t length, uint64_t *until)
+{
+	struct source_object *next = front_next_object(object);
+
+	return next->source->ops->way(next, offset, length, until);
+}
+
+void front_choice(struct source *source, struct weir_choice *out)
+{
+	struct source *next = front(source)->next;
+
+	next->ops->choice(next, out);
+}
