@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What every harness needs: a way to say what must hold, which ends in a crash that the fuzzer keeps.
+ * What every harness needs: a way to say what must hold, ending in a crash that the fuzzer keeps.
  */
 #ifndef TESTS_FUZZ_FUZZ_H
 #define TESTS_FUZZ_FUZZ_H
