@@ -141,7 +141,7 @@ static void fill(struct weir_error *err, int code, int os_errno, const char *obj
 	copy_object(err->object, sizeof(err->object), object);
 }
 
-int error_set(struct weir_error *err, int code, const char *object, const char *format, ...)
+int(error_set)(struct weir_error *err, int code, const char *object, const char *format, ...)
 {
 	va_list args;
 
@@ -154,8 +154,8 @@ int error_set(struct weir_error *err, int code, const char *object, const char *
 	return code;
 }
 
-int error_at(struct weir_error *err, int code, const char *object, uint64_t offset_bytes,
-	     uint64_t length_bytes, const char *format, ...)
+int(error_at)(struct weir_error *err, int code, const char *object, uint64_t offset_bytes,
+	      uint64_t length_bytes, const char *format, ...)
 {
 	va_list args;
 
@@ -170,7 +170,7 @@ int error_at(struct weir_error *err, int code, const char *object, uint64_t offs
 	return code;
 }
 
-int error_sys(struct weir_error *err, int os_errno, const char *object, const char *format, ...)
+int(error_sys)(struct weir_error *err, int os_errno, const char *object, const char *format, ...)
 {
 	int code = error_class(os_errno);
 	va_list args;
@@ -187,7 +187,7 @@ int error_sys(struct weir_error *err, int os_errno, const char *object, const ch
 	return code;
 }
 
-int error_nomem(struct weir_error *err, const char *object, const char *what)
+int(error_nomem)(struct weir_error *err, const char *object, const char *what)
 {
 	return error_set(err, WEIR_NOMEM, object, "%s%s%s: out of memory", object ? object : "",
 			 object ? ": " : "", what);

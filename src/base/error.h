@@ -12,6 +12,7 @@
 #ifndef BASE_ERROR_H
 #define BASE_ERROR_H
 
+#include <assert.h>
 #include <stdint.h>
 
 #include "base/compiler.h"
@@ -35,6 +36,20 @@ int error_sys(struct weir_error *err, int os_errno, const char *object, const ch
 
 /* Out of memory, while doing what is said: "model.safetensors: the tensor table". */
 int error_nomem(struct weir_error *err, const char *object, const char *what) __attribute__((cold));
+
+/*
+ * A code of failure is negative.  Said where the caller is compiled, too: an analyser that reads one
+ * file at a time would else follow paths on which a failed call returned 0.
+ */
+static inline int failure(int code)
+{
+	assert(code < 0);
+	return code;
+}
+#define error_set(...)   failure(error_set(__VA_ARGS__))
+#define error_at(...)    failure(error_at(__VA_ARGS__))
+#define error_sys(...)   failure(error_sys(__VA_ARGS__))
+#define error_nomem(...) failure(error_nomem(__VA_ARGS__))
 
 /* The class of an errno: ENOENT is NOTFOUND, EDQUOT is NOSPACE, and what has none of its own is IO. */
 int error_class(int os_errno);
