@@ -131,7 +131,7 @@ void queue_forget(struct weir_queue *queue, const struct weir_transfer *transfer
 
 bool queue_full(const struct weir_queue *queue)
 {
-	return __atomic_load_n(&queue->count, __ATOMIC_RELAXED) >= queue->capacity;
+	return atomic_load_explicit(&queue->count, memory_order_relaxed) >= queue->capacity;
 }
 
 /* ---- The public face ---- */

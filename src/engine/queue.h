@@ -8,6 +8,7 @@
 #ifndef ENGINE_QUEUE_H
 #define ENGINE_QUEUE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "base/thread.h"
@@ -27,10 +28,10 @@ struct weir_queue {
 	/* Under the lock. */
 	struct cond arrived;
 	struct completion *first, **last;
-	uint32_t count;
-	bool nudged;    /* the waiter should look again */
-	int fd;         /* -1: nobody asked */
-	bool signalled; /* the descriptor is readable */
+	_Atomic uint32_t count; /* read without the lock by queue_full() */
+	bool nudged;            /* the waiter should look again */
+	int fd;                 /* -1: nobody asked */
+	bool signalled;         /* the descriptor is readable */
 };
 
 int queue_init(struct weir_queue *queue, struct weir_ctx *ctx, uint32_t capacity,
