@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "loading.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "progress.h"
+#include "report.h"
+#include "signals.h"
+#include "values.h"
+
+#define BATCH    64
+#define TICK_NS  INT64_C(50000000)   /* how often signals and the progress bar get their turn */
+#define LEAVE_NS INT64_C(1000000000) /* how long stuck reads are waited for at the end */
+
+int loading_open(struct loading *loading, struct weir_model *model,
+		 const struct selection *selection, struct weir_error *err)
+{
+	uint64_t count = weir_model_tensor_count(model);
+
+	*loading = (struct loading){
+		.model = model,
+		.selection = selection,
+		.load = {.size = sizeof(loading->load)},
+		.label = "load",
+	};
+	loading->arrived = calloc(count + 1, sizeof(*loading->arrived));
+	if (!loading->arrived)
+		return report_set(err, WEIR_NOMEM, NULL, "a table of %llu tensors: out of memory",
+				  (unsigned long long)count);
+	return 0;
+}
+
+static int64_t thread_cpu_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static void digest_one(struct loading *loading, struct arrived *arrived)
+{
+	int64_t start = thread_cpu_ns();
+
+	arrived->digest = weir_xxh3_64(arrived->data, arrived->bytes);
+	loading->digest_ns += thread_cpu_ns() - start;
+}
+
+static void fail(struct loading *loading, const struct weir_error *err)
+{
+	if (loading->code)
+		return;
+	loading->code = err->code;
+	loading->err = *err;
+}
+
+static void take(struct loading *loading, struct weir_transfer *transfer,
+		 const struct weir_done *done)
+{
+	struct arrived *arrived = &loading->arrived[done->tag];
+
+	if (done->flags & WEIR_DONE_RELEASED)
+		return;
+	arrived->settled = true;
+	arrived->status = done->status;
+	arrived->bytes = done->bytes;
+	if (done->status) {
+		struct weir_error err = WEIR_ERROR_INIT;
+
+		weir_transfer_error(transfer, done, &err);
+		err.code = done->status;
+		fail(loading, &err);
+		weir_buffer_unref(done->buffer);
+		return;
+	}
+	loading->bytes += done->bytes;
+	arrived->data = done->data;
+	if (loading->digest && loading->discard)
+		digest_one(loading, arrived);
+	if (loading->discard) {
+		weir_buffer_unref(done->buffer);
+		arrived->data = NULL;
+	} else {
+		arrived->buffer = done->buffer;
+	}
+}
+
+/* Takes what arrives until all has, or until there is no point in it. */
+static void drain(struct loading *loading, struct weir_transfer *transfer)
+{
+	struct weir_done done[BATCH];
+	bool cancelled = false;
+
+	for (;;) {
+		struct weir_error err = WEIR_ERROR_INIT;
+		uint64_t so_far, total;
+		int n = weir_transfer_wait(transfer, done, BATCH, TICK_NS, &err);
+
+		for (int i = 0; i < n; i++)
+			take(loading, transfer, &done[i]);
+		if (n == 0)
+			return;
+		if (n < 0 && n != WEIR_TIMEOUT) {
+			fail(loading, &err);
+			return;
+		}
+		if (signals_caught() && !cancelled) {
+			cancelled = true;
+			weir_transfer_cancel(transfer);
+		}
+		weir_transfer_progress(transfer, &so_far, &total);
+		progress_show(so_far);
+	}
+}
+
+/* Waits a little for what is stuck, then leaves it to the context. */
+static void finish(struct loading *loading, struct weir_transfer *transfer)
+{
+	struct weir_error err = WEIR_ERROR_INIT;
+	int ret = weir_transfer_finish(transfer, LEAVE_NS, &err);
+
+	if (ret == WEIR_LENT)
+		ret = weir_transfer_abandon(transfer, &err);
+	if (ret)
+		fail(loading, &err);
+}
+
+static void reset(struct loading *loading)
+{
+	loading_release(loading);
+	memset(loading->arrived, 0,
+	       (weir_model_tensor_count(loading->model) + 1) * sizeof(*loading->arrived));
+	loading->code = 0;
+	loading->bytes = 0;
+	loading->digest_ns = 0;
+	memset(&loading->counters, 0, sizeof(loading->counters));
+}
+
+int loading_run(struct loading *loading)
+{
+	const struct selection *selection = loading->selection;
+	struct weir_transfer *transfer = NULL;
+	struct weir_error err = WEIR_ERROR_INIT;
+	int64_t wall, cpu;
+
+	reset(loading);
+	loading->load.tensors = selection->tensors;
+	loading->load.tensor_count = selection->count;
+	loading->load.slices = selection->cuts;
+	loading->load.slice_count = selection->cut_count;
+	progress_start(loading->label, selection->bytes);
+	cpu = value_cpu_ns();
+	wall = value_now_ns();
+	if (weir_load_start(loading->model, &loading->load, &transfer, &err) != 0) {
+		fail(loading, &err);
+		return loading->code;
+	}
+	drain(loading, transfer);
+	loading->wall_ns = value_now_ns() - wall;
+	loading->cpu_ns = value_cpu_ns() - cpu - loading->digest_ns;
+	weir_transfer_counters(transfer, &loading->counters);
+	finish(loading, transfer);
+	progress_finish(loading->bytes);
+	return loading->code;
+}
+
+void loading_digest(struct loading *loading)
+{
+	if (loading->discard)
+		return;
+	for (uint64_t n = 0; n < loading->selection->count; n++) {
+		struct arrived *arrived = &loading->arrived[loading->selection->tensors[n]];
+
+		if (arrived->settled && !arrived->status)
+			digest_one(loading, arrived);
+	}
+}
+
+void loading_release(struct loading *loading)
+{
+	uint64_t count = loading->model ? weir_model_tensor_count(loading->model) : 0;
+
+	for (uint64_t n = 0; n < count; n++) {
+		weir_buffer_unref(loading->arrived[n].buffer);
+		loading->arrived[n].buffer = NULL;
+		loading->arrived[n].data = NULL;
+	}
+}
+
+void loading_close(struct loading *loading)
+{
+	if (loading->arrived)
+		loading_release(loading);
+	free(loading->arrived);
+	*loading = (struct loading){0};
+}

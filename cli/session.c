@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "report.h"
+#include "signals.h"
+
+int session_open(struct session *session, const struct weir_ctx_opts *opts, struct weir_error *err)
+{
+	struct weir_ctx_opts mine = {.size = sizeof(mine)};
+	int ret;
+
+	*session = (struct session){0};
+	if (opts)
+		mine = *opts;
+	mine.log = report_log;
+	ret = weir_ctx_create(&mine, &session->ctx, err);
+	if (ret)
+		return ret;
+	ret = weir_cancel_create(session->ctx, &session->cancel, err);
+	if (ret)
+		session_close(session);
+	else
+		signals_cancel(session->cancel);
+	return ret;
+}
+
+void session_close(struct session *session)
+{
+	signals_cancel(NULL);
+	weir_cancel_destroy(session->cancel);
+	weir_ctx_destroy(session->ctx);
+	*session = (struct session){0};
+}
+
+struct weir_model_opts session_model(const struct session *session,
+				     const struct model_options *options)
+{
+	return (struct weir_model_opts){
+		.size = sizeof(struct weir_model_opts),
+		.flags = (options->lenient ? (uint32_t)WEIR_MODEL_LENIENT : 0u) |
+			 (options->beneath ? (uint32_t)WEIR_MODEL_BENEATH : 0u),
+		.cancel = session->cancel,
+	};
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+static char *decode(const char *text)
+{
+	char *path = malloc(strlen(text) + 1), *to = path;
+
+	for (; path && *text; text++) {
+		int high = *text == '%' ? hex_digit(text[1]) : -1;
+		int low = high >= 0 ? hex_digit(text[2]) : -1;
+
+		if (low >= 0)
+			text += 2;
+		*to++ = low >= 0 ? (char)(high * 16 + low) : *text;
+	}
+	if (path)
+		*to = '\0';
+	return path;
+}
+
+char *session_path(const char *uri)
+{
+	if (strncasecmp(uri, "file:///", 8) == 0)
+		return decode(uri + 7);
+	return strstr(uri, "://") ? NULL : strdup(uri);
+}
+
+bool session_same(const char *a, const char *b)
+{
+	char *a_path = session_path(a), *b_path = session_path(b);
+	char *a_real = a_path ? realpath(a_path, NULL) : NULL;
+	char *b_real = b_path ? realpath(b_path, NULL) : NULL;
+	bool same = strcmp(a, b) == 0 || (a_real && b_real && strcmp(a_real, b_real) == 0);
+
+	free(a_path);
+	free(b_path);
+	free(a_real);
+	free(b_real);
+	return same;
+}
+
+bool session_inside(const char *uri, const char *directory)
+{
+	char *path = session_path(uri), *top = session_path(directory);
+	char *real_top = top ? realpath(top, NULL) : NULL,
+	     *real = path ? realpath(path, NULL) : NULL;
+	bool inside;
+
+	/* What is not there yet lies in the nearest directory above it that is. */
+	while (path && !real) {
+		char *slash = strrchr(path, '/');
+
+		if (!slash)
+			real = realpath(".", NULL);
+		else
+			*slash = '\0';
+		if (!slash)
+			break;
+		real = realpath(slash == path ? "/" : path, NULL);
+	}
+	inside = real && real_top && strncmp(real, real_top, strlen(real_top)) == 0 &&
+		 (real[strlen(real_top)] == '/' || real[strlen(real_top)] == '\0');
+	free(path);
+	free(top);
+	free(real_top);
+	free(real);
+	return inside;
+}
+
+int session_drop(const char *uri, struct weir_error *err)
+{
+	char *path = session_path(uri);
+	int fd, number;
+
+	if (!path)
+		return report_set(err, WEIR_UNSUPPORTED, uri,
+				  "%s: only local files can be dropped from the page cache", uri);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	free(path);
+	if (fd < 0)
+		return report_set(err, errno == ENOENT ? WEIR_NOTFOUND : WEIR_IO, uri,
+				  "%s: cannot open: %s", uri, strerror(errno));
+	/* Dirty pages stay, so they are written out first; a file system that cannot is none of
+	 * our business. */
+	(void)fdatasync(fd);
+	number = posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	close(fd);
+	if (number)
+		return report_set(err, WEIR_IO, uri, "%s: cannot drop it from the page cache: %s",
+				  uri, strerror(number));
+	return 0;
+}
+
+int session_drop_model(const struct weir_model *model, struct weir_error *err)
+{
+	for (uint64_t n = 0; n < weir_model_shard_count(model); n++) {
+		int ret = session_drop(weir_model_shard(model, n)->uri, err);
+
+		if (ret)
+			return ret;
+	}
+	return 0;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What nearly every verb needs of the library: a context whose warnings reach the user, and a cancel
+ * token that Ctrl-C fires.  And what a verb may do to files of this machine, by their paths.
+ */
+#ifndef CLI_SESSION_H
+#define CLI_SESSION_H
+
+#include <stdbool.h>
+
+#include "command.h"
+#include "weir/weir.h"
+
+struct session {
+	struct weir_ctx *ctx;
+	struct weir_cancel *cancel;
+};
+
+/* opts may be NULL; its log is set here. */
+int session_open(struct session *session, const struct weir_ctx_opts *opts, struct weir_error *err);
+void session_close(struct session *session);
+
+/* How a model is opened, from the options that verbs share. */
+struct weir_model_opts session_model(const struct session *session,
+				     const struct model_options *options);
+
+/* The path of a local file, malloc()ed; NULL where the URI names something else. */
+char *session_path(const char *uri);
+
+/* Are two URIs the same local file, or the same text? */
+bool session_same(const char *a, const char *b);
+
+/* Is a local name, that need not be there yet, the same as a directory or below it? */
+bool session_inside(const char *uri, const char *directory);
+
+/* Writes out what is dirty and drops a local file from the page cache. */
+int session_drop(const char *uri, struct weir_error *err);
+
+/* Every shard of a model. */
+int session_drop_model(const struct weir_model *model, struct weir_error *err);
+
+#endif

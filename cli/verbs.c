@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The table of verbs, in the order in which people meet them.
+ */
+#include "verbs.h"
+
+#include <stddef.h>
+
+const struct verb *const verbs[] = {
+	&verb_inspect,    &verb_verify, &verb_load, &verb_make_model, &verb_doctor,
+	&verb_bench_load, &verb_ls,     &verb_cat,  &verb_cp,         NULL,
+};
