@@ -73,6 +73,7 @@ struct io {
  * no rings, too old ones, or refuses them.
  */
 bool io_ring_possible(void); /* asks the kernel, at the price of one system call */
+bool io_ring_deferred(void); /* can completions wait for who reaps them?  For people to know */
 int io_ring_create(const struct sys *sys, uint32_t depth, struct io **out, struct weir_error *err);
 
 /* At most `threads` of them work at once; they are started as they are needed. */

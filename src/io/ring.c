@@ -585,6 +585,19 @@ bool io_ring_possible(void)
 	return syscall(__NR_io_uring_setup, 1, NULL) < 0 && errno == EFAULT;
 }
 
+bool io_ring_deferred(void)
+{
+	struct io_uring_params params = {
+		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
+	};
+	struct io_uring uring;
+
+	if (io_uring_queue_init_params(1, &uring, &params) < 0)
+		return false;
+	io_uring_queue_exit(&uring);
+	return true;
+}
+
 static int refuse(struct ring *ring, int os_errno, const char *what, struct weir_error *err)
 {
 	release(ring);
