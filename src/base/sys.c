@@ -60,6 +60,7 @@ static const struct sys real = {
 	.statx = statx,
 	.ftruncate = ftruncate,
 	.fallocate = fallocate,
+	.fchmod = fchmod,
 	.fdatasync = fdatasync,
 	.fsync = fsync,
 	.renameat2 = renameat2,

@@ -35,6 +35,7 @@ struct sys {
 	int (*statx)(int dir, const char *path, int flags, unsigned mask, struct statx *out);
 	int (*ftruncate)(int fd, off_t len);
 	int (*fallocate)(int fd, int mode, off_t off, off_t len);
+	int (*fchmod)(int fd, mode_t mode);
 	int (*fdatasync)(int fd);
 	int (*fsync)(int fd);
 	int (*renameat2)(int from_dir, const char *from, int to_dir, const char *to,

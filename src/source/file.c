@@ -34,10 +34,18 @@ static void choice(struct source *base, struct weir_choice *out)
 
 static const struct source_ops file_ops = {
 	.scheme = "file",
+	.features = SOURCE_WRITES | SOURCE_LISTS,
 	.destroy = destroy,
 	.open = file_open,
+	.stat = file_stat,
 	.describe = file_describe,
 	.read = file_read,
+	.list = file_list,
+	.create = file_create,
+	.clone = file_clone,
+	.commit = file_commit,
+	.abort = file_abort,
+	.mkdir = file_mkdir,
 	.close = file_close,
 	.check = file_check,
 	.way = file_way,

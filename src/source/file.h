@@ -123,12 +123,16 @@ int64_t file_read(struct source_object *object, void *to, uint64_t offset, uint6
 int file_object_create(struct source *source, int fd, const char *uri, const struct source_how *how,
 		       struct file_object **out, struct weir_error *err);
 
-/* A descriptor past the page cache beside the one there is, and the alignment that it needs. */
+/*
+ * A descriptor past the page cache beside the one there is, and the alignment that it needs.  path is
+ * for where there is no /proc, and may be NULL.
+ */
 int file_open_direct(struct file_object *file, const char *path, int flags, const struct statx *stx,
 		     struct weir_error *err);
 
 /* What the kernel says of a file, alignment included; 0 or an errno. */
 int file_statx(const struct sys *sys, int dir, const char *path, int flags, struct statx *out);
+void file_set_version(struct file_object *file, const struct statx *stx);
 void file_fill_stat(const struct statx *stx, struct weir_stat *out);
 
 /* ---- file_cache.c ---- */

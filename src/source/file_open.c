@@ -74,6 +74,11 @@ static struct file_version version_of_statx(const struct statx *stx)
 	};
 }
 
+void file_set_version(struct file_object *file, const struct statx *stx)
+{
+	file->version = version_of_statx(stx);
+}
+
 static struct file_version version_of_stat(const struct stat *st)
 {
 	return (struct file_version){
@@ -213,7 +218,7 @@ static int reopen(const struct file_object *file, const char *path, int flags)
 
 	snprintf(magic, sizeof(magic), "/proc/self/fd/%d", file->fd);
 	fd = fd_lift(sys, sys->openat(AT_FDCWD, magic, flags, 0));
-	if (fd >= 0 || errno != ENOENT)
+	if (fd >= 0 || errno != ENOENT || !path)
 		return fd;
 	fd = fd_lift(sys, sys->openat(AT_FDCWD, path, flags, 0));
 	if (fd < 0)
@@ -287,7 +292,7 @@ static int fill(struct file_object *file, const char *path, const struct statx *
 	int ret;
 
 	file->object.size_bytes = stx->stx_size;
-	file->version = version_of_statx(stx);
+	file_set_version(file, stx);
 	ret = file_open_direct(file, path, O_RDONLY, stx, err);
 	if (ret == 0)
 		advise(file);
@@ -476,14 +481,15 @@ static void close_fd(const struct file_object *file, int fd)
 		return;
 	}
 	now = version_of_stat(&st);
-	if (same_file(&now, &file->version))
-		sys->close(fd);
+	if (!file->version.inode || same_file(&now, &file->version))
+		sys->close(fd); /* no inode: closed before it was looked at */
 }
 
 void file_close(struct source_object *object)
 {
 	struct file_object *file = file_object_of(object);
 
+	file_draft_drop(file);
 	close_fd(file, file->direct_fd);
 	close_fd(file, file->fd);
 	lock_fini(&file->lock);
