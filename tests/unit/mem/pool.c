@@ -11,6 +11,7 @@
 #include "base/size.h"
 #include "base/thread.h"
 #include "lib/check.h"
+#include "lib/pattern.h"
 
 static struct pool *make(const struct sys *sys, uint64_t keep_bytes, int64_t idle_ns)
 {
@@ -478,8 +479,7 @@ struct model {
 
 static uint64_t draw(struct model *model, uint64_t below)
 {
-	model->random = model->random * 6364136223846793005u + 1442695040888963407u;
-	return (model->random >> 33) % below;
+	return chance_below(&model->random, below);
 }
 
 /* Both ends and a few places between: enough to see any overlap or lost page at unit grain. */

@@ -8,6 +8,7 @@
 #include "base/compiler.h"
 #include "base/thread.h"
 #include "lib/check.h"
+#include "lib/pattern.h"
 
 static struct pool *pool;
 static struct populator *populator;
@@ -228,8 +229,8 @@ static void many_jobs_cancelled_at_random(void)
 		struct populate_job job = take(8 * POOL_UNIT, 0);
 
 		populate_start(populator, &job);
-		random = random * 6364136223846793005u + 1442695040888963407u;
-		nanosleep(&(struct timespec){.tv_nsec = (long)(random >> 44)}, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = (long)chance_below(&random, 1000000)},
+			  NULL);
 		populate_cancel(populator, &job);
 		pool_drop(pool, job.at, job.bytes);
 		if (i % 16 == 0)
