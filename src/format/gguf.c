@@ -37,7 +37,7 @@ static const uint8_t dtypes[] = {
 	[41] = DTYPE_Q1_0 + 1,   [42] = DTYPE_Q2_0 + 1,
 };
 
-int gguf_fail(const struct gguf_walk *walk, int code, uint64_t at, const char *format, ...)
+int(gguf_fail)(const struct gguf_walk *walk, int code, uint64_t at, const char *format, ...)
 {
 	char what[448];
 	va_list args;

@@ -23,6 +23,7 @@
 
 #include "base/bytes.h"
 #include "base/compiler.h"
+#include "base/error.h"
 #include "format/index.h"
 
 /* Caps, all named in messages. */
@@ -134,5 +135,6 @@ must_use int gguf_walk_info(struct gguf_walk *walk, struct gguf_info *info);
 /* Fails at a place in the file: "label: what is wrong". */
 int gguf_fail(const struct gguf_walk *walk, int code, uint64_t at, const char *format, ...)
 	__attribute__((format(printf, 4, 5), cold));
+#define gguf_fail(...) failure(gguf_fail(__VA_ARGS__))
 
 #endif

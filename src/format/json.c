@@ -13,7 +13,7 @@
 /* How much of a name a message repeats, so that the reason behind it is not cut off. */
 #define SUBJECT_MAX 100
 
-int json_fail(struct json *json, int code, const char *at, const char *format, ...)
+int(json_fail)(struct json *json, int code, const char *at, const char *format, ...)
 {
 	struct bytes subject = json->subject;
 	bool cut = subject.len > SUBJECT_MAX;

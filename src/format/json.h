@@ -51,6 +51,7 @@ struct json_number {
 /* Fails with a message of its own: "label: tensor 'x': what was said (byte 123)". */
 int json_fail(struct json *json, int code, const char *at, const char *format, ...)
 	__attribute__((format(printf, 4, 5), cold));
+#define json_fail(...) failure(json_fail(__VA_ARGS__))
 
 /* The first character of what comes next, white space skipped; 0 at the end of the text. */
 char json_peek(struct json *json);

@@ -88,7 +88,7 @@ static int link_names(struct reader *p)
 	if (again >= 0) {
 		table_keep_last(&p->table, text);
 		p->odd = true; /* what is left was not accounted for in this order */
-		again = table_link(&p->table, text);
+		(void)table_link(&p->table, text);
 	}
 	return 0;
 }

@@ -143,7 +143,8 @@ static enum share sample(struct file_object *file, uint64_t offset, uint64_t len
 		return SHARE_NONE;
 	for (unsigned i = 0; i < want && missing < 2 && !(there && missing); i++) {
 		uint64_t stride = max_of(pages / want, UINT64_C(1));
-		uint64_t page = i * stride + file->probes++ * 0x9e3779b1u % stride;
+		uint32_t spread = file->probes++ * 0x9e3779b1u; /* modulo 2^32, and meant */
+		uint64_t page = i * stride + spread % stride;
 
 		if (page_is_there(file, offset + min_of(page, pages - 1) * PAGE))
 			there++;
