@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/size.h"
 #include "engine/context.h"
+#include "engine/depth.h"
 #include "engine/lane.h"
 #include "engine/transfer.h"
 
@@ -17,7 +18,7 @@
 #define LANES_DEFAULT_MAX 4
 
 /* Requests of background extents in flight at one time. */
-#define BACKGROUND_DEPTH (DEPTH_DEFAULT / 4)
+#define BACKGROUND_DEPTH (DEPTH_START / 4)
 
 int group_create(struct weir_ctx *ctx, struct source *source, struct group **out,
 		 struct weir_error *err)
@@ -145,7 +146,7 @@ void group_choice(struct group *group, struct weir_choice *out)
 
 	*out = (struct weir_choice){.direct = 1};
 	out->lanes = lanes_wanted(ctx);
-	out->depth = ctx->opts.depth ? ctx->opts.depth : DEPTH_DEFAULT;
+	out->depth = ctx->opts.depth ? ctx->opts.depth : DEPTH_START;
 	out->request_bytes = group_request_bytes(group, NULL);
 	group->source->ops->choice(group->source, out);
 	if (ctx->opts.request_bytes)

@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/size.h"
 #include "engine/context.h"
+#include "engine/depth.h"
 #include "engine/staging.h"
 #include "engine/transfer.h"
 
@@ -32,8 +33,8 @@ struct lane {
 	struct staging staging;
 	bool registered;
 
-	struct part *parts; /* as many as may fly */
-	uint32_t depth;
+	struct depth depth;
+	struct part *parts; /* as many as may ever fly */
 	struct list idle, flying;
 	uint32_t flying_count;
 	uint32_t seen_epoch;
@@ -81,11 +82,11 @@ static int create_parts(struct lane *lane, struct weir_error *err)
 {
 	const struct weir_ctx *ctx = lane->group->ctx;
 
-	lane->depth = ctx->opts.depth ? ctx->opts.depth : DEPTH_DEFAULT;
-	lane->parts = calloc(lane->depth, sizeof(lane->parts[0]));
+	depth_init(&lane->depth, ctx->opts.depth);
+	lane->parts = calloc(depth_ceiling(&lane->depth), sizeof(lane->parts[0]));
 	if (!lane->parts)
 		return error_nomem(err, NULL, "the requests of a lane");
-	for (uint32_t i = 0; i < lane->depth; i++)
+	for (uint32_t i = 0; i < depth_ceiling(&lane->depth); i++)
 		list_push(&lane->idle, &lane->parts[i].link);
 	return 0;
 }
@@ -107,7 +108,7 @@ int lane_create(struct group *group, uint32_t index, struct lane **out, struct w
 	if (limit != BUDGET_NONE)
 		most = min_of(most, index == 0 ? limit / 4 : limit / 16);
 	ret = create_parts(lane, err);
-	how.depth = lane->depth;
+	how.depth = depth_ceiling(&lane->depth);
 	if (ret == 0)
 		ret = staging_init(&lane->staging, group->ctx->sys, group->ctx->budget,
 				   min_of(group_request_bytes(group, NULL), 512 * KIB), most, err);
@@ -333,7 +334,7 @@ static bool fill_one(struct lane *lane, struct version_check *checked)
 {
 	struct part *part;
 
-	if (list_empty(&lane->idle))
+	if (lane->flying_count >= lane->depth.now)
 		return false;
 	part = list_entry(lane->idle.next, struct part, link);
 	part->submitted_ns = lane->group->ctx->sys->now_ns();
@@ -414,14 +415,21 @@ bool lane_step(struct lane *lane, int64_t deadline_ns)
 	struct request *ended[REAP_MAX];
 	struct version_check checked = {NULL};
 	bool filled = false;
+	uint64_t bytes = 0;
+	bool full;
 	unsigned n;
 
 	while (fill_one(lane, &checked))
 		filled = true;
+	full = lane->flying_count >= lane->depth.now;
 	n = reap(lane, ended, deadline_ns);
 	checked.object = NULL; /* what landed now is checked now */
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n; i++) {
+		bytes += (uint64_t)max_of(ended[i]->result, INT64_C(0));
 		end_part(lane, container_of(ended[i], struct part, request), &checked);
+	}
+	if (n > 0)
+		depth_landed(&lane->depth, bytes, full, lane->group->ctx->sys->now_ns());
 	look(lane);
 	count_calls(lane);
 	return filled || n > 0;

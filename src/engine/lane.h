@@ -15,9 +15,6 @@
 #include "engine/group.h"
 #include "engine/sweep.h"
 
-/* In flight on a lane where nobody says otherwise. */
-#define DEPTH_DEFAULT 32
-
 int lane_create(struct group *group, uint32_t index, struct lane **out, struct weir_error *err);
 
 /* Starts its thread. */

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/size.h"
 #include "engine/context.h"
+#include "engine/group.h"
 
 /* Neighbours with no more than this between them are read as one. */
 #define GAP_MAX (64 * KIB)
@@ -183,33 +184,47 @@ int run_take(struct weir_plan *plan, struct run *run, struct budget *budget, str
 	return RUN_READY;
 }
 
-static void start_job(struct weir_ctx *ctx, struct run *run, void (*notify)(void *arg), void *arg)
+/* On the populator's thread, after each step. */
+static void stepped(void *arg)
+{
+	struct run *run = arg;
+	struct weir_ctx *ctx = run->group->ctx;
+	int64_t now = ctx->trace ? ctx->sys->now_ns() : 0;
+	int64_t began = atomic_exchange_explicit(&run->step_ns, now, memory_order_relaxed);
+
+	trace_add(ctx->trace, TRACE_POPULATE, TRACE_LANE_POPULATE, began, now, run->start,
+		  atomic_load_explicit(&run->job.ready, memory_order_relaxed));
+	group_wake(run->group);
+}
+
+static void start_job(struct run *run, struct group *group)
 {
 	run->job = (struct populate_job){
 		.at = run->memory + run->populating,
 		.bytes = min_of(POPULATE_STEP, run->bytes - run->populating),
-		.notify = notify,
-		.arg = arg,
+		.notify = stepped,
+		.arg = run,
 	};
+	run->group = group;
+	atomic_store_explicit(&run->step_ns, group->ctx->sys->now_ns(), memory_order_relaxed);
 	run->job_started = true;
-	populate_start(ctx->populator, &run->job);
+	populate_start(group->ctx->populator, &run->job);
 }
 
-bool run_populated(struct weir_ctx *ctx, struct run *run, uint64_t upto, void (*notify)(void *arg),
-		   void *arg)
+bool run_populated(struct run *run, struct group *group, uint64_t upto)
 {
 	uint64_t ready;
 
-	if (!run->fresh || ctx->simulated)
+	if (!run->fresh || group->ctx->simulated)
 		return true;
 	if (!run->job_started)
-		start_job(ctx, run, notify, arg);
+		start_job(run, group);
 	/* Acquire, paired with the populator's release: the pages exist. */
 	ready = atomic_load_explicit(&run->job.ready, memory_order_acquire);
 	while (ready == run->job.bytes && run->populating + ready < run->bytes &&
 	       upto + POPULATE_STEP > run->populating + ready) {
 		run->populating += ready;
-		start_job(ctx, run, notify, arg);
+		start_job(run, group);
 		ready = atomic_load_explicit(&run->job.ready, memory_order_acquire);
 	}
 	return run->populating + ready >= min_of(upto, run->bytes);

@@ -40,6 +40,8 @@ struct run {
 	bool fresh;
 	uint64_t populating; /* start of the job, from the run's start */
 	bool job_started;
+	struct group *group;     /* whose lanes wait for the job */
+	_Atomic int64_t step_ns; /* when the job's present step began */
 	struct populate_job job;
 };
 
@@ -65,11 +67,10 @@ int run_take(struct weir_plan *plan, struct run *run, struct budget *budget,
 	     struct weir_error *err);
 
 /*
- * May reads go to [0, upto) of the run?  Starts populating further ahead as they advance.  notify runs
- * on the populator's thread as memory comes to be.
+ * May reads go to [0, upto) of the run?  Starts populating further ahead as they advance; the group's
+ * lanes are woken as memory comes to be.
  */
-bool run_populated(struct weir_ctx *ctx, struct run *run, uint64_t upto, void (*notify)(void *arg),
-		   void *arg);
+bool run_populated(struct run *run, struct group *group, uint64_t upto);
 
 /* One extent is released; its bytes went away in a buffer (0), or come back with the run. */
 void run_settled(struct weir_ctx *ctx, struct run *run, struct budget *budget,

@@ -136,11 +136,6 @@ static uint64_t request_bytes(const struct sweep *sweep, const struct extent *ex
 	return group_request_bytes(sweep->group, extent->object->core);
 }
 
-static void notify_ready(void *arg)
-{
-	group_wake(arg);
-}
-
 static uint64_t wanted_end(const struct sweep *sweep, const struct run *run)
 {
 	const struct extent *last = extent_at(sweep, run->first + run->count - 1);
@@ -161,7 +156,7 @@ static enum sweep_answer next_of_run(struct sweep *sweep, struct part *part, str
 	uint64_t last = way == WAY_DIRECT ? run->start + run->bytes : wanted_end(sweep, run);
 	uint64_t end = min_of(last, min_of(most, round_up(sweep->way_until, block)));
 
-	if (!run_populated(sweep->plan->ctx, run, end - run->start, notify_ready, sweep->group)) {
+	if (!run_populated(run, sweep->group, end - run->start)) {
 		transfer_waits(sweep->transfer, STALL_MEMORY);
 		return SWEEP_WAIT;
 	}

@@ -19,8 +19,10 @@ enum trace_kind {
 	TRACE_CACHED,   /* a request that the page cache answered */
 	TRACE_COPY,     /* out of staging */
 	TRACE_POPULATE, /* memory made to exist */
-	TRACE_WAIT,     /* a lane had nothing else to do */
 };
+
+/* The row of what no lane does. */
+#define TRACE_LANE_POPULATE 1000
 
 struct trace; /* every function takes NULL for "no trace" */
 
