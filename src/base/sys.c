@@ -58,6 +58,7 @@ static const struct sys real = {
 	.pwrite = pwrite,
 	.fstat = fstat,
 	.statx = statx,
+	.fstatfs = fstatfs,
 	.ftruncate = ftruncate,
 	.fallocate = fallocate,
 	.fchmod = fchmod,

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 
 /* cachestat(2), which the C library does not declare yet. */
 struct sys_cache_range {
@@ -33,6 +34,7 @@ struct sys {
 	ssize_t (*pwrite)(int fd, const void *from, size_t len, off_t off);
 	int (*fstat)(int fd, struct stat *out);
 	int (*statx)(int dir, const char *path, int flags, unsigned mask, struct statx *out);
+	int (*fstatfs)(int fd, struct statfs *out);
 	int (*ftruncate)(int fd, off_t len);
 	int (*fallocate)(int fd, int mode, off_t off, off_t len);
 	int (*fchmod)(int fd, mode_t mode);

@@ -220,6 +220,15 @@ static int make_draft(const struct sys *sys, const char *path, const char *uri,
 
 /* ---- Size ---- */
 
+/* Asked beforehand: a reservation that is too large takes all there is, and only then gives it back. */
+static bool too_large(const struct sys *sys, int fd, uint64_t size_bytes)
+{
+	struct statfs fs;
+
+	return sys->fstatfs(fd, &fs) == 0 && fs.f_bsize > 0 && fs.f_blocks > 0 &&
+	       size_bytes / (uint64_t)fs.f_bsize > fs.f_bavail;
+}
+
 /* 0 or an errno.  A file system that cannot reserve says so when it is full. */
 static int reserve(const struct sys *sys, int fd, uint64_t size_bytes)
 {
@@ -227,6 +236,8 @@ static int reserve(const struct sys *sys, int fd, uint64_t size_bytes)
 
 	if (size_bytes == 0)
 		return 0;
+	if (too_large(sys, fd, size_bytes))
+		return ENOSPC;
 	do
 		ret = sys->fallocate(fd, 0, 0, (off_t)size_bytes) ? errno : 0;
 	while (ret == EINTR);

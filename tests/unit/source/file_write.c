@@ -481,6 +481,7 @@ FAILING(ssize_t, pwrite, (int fd, const void *from, size_t len, off_t off), (fd,
 FAILING(int, fstat, (int fd, struct stat *out), (fd, out))
 FAILING(int, statx, (int dir, const char *path, int flags, unsigned mask, struct statx *out),
 	(dir, path, flags, mask, out))
+FAILING(int, fstatfs, (int fd, struct statfs *out), (fd, out))
 FAILING(int, ftruncate, (int fd, off_t len), (fd, len))
 FAILING(int, fallocate, (int fd, int mode, off_t off, off_t len), (fd, mode, off, len))
 FAILING(int, fchmod, (int fd, mode_t mode), (fd, mode))
@@ -520,6 +521,7 @@ static void every_call_may_fail(void)
 	test_sys.pwrite = failing_pwrite;
 	test_sys.fstat = failing_fstat;
 	test_sys.statx = failing_statx;
+	test_sys.fstatfs = failing_fstatfs;
 	test_sys.ftruncate = failing_ftruncate;
 	test_sys.fallocate = failing_fallocate;
 	test_sys.fchmod = failing_fchmod;
