@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -19,6 +20,13 @@
 static int real_openat(int dir, const char *path, int flags, mode_t mode)
 {
 	return openat(dir, path, flags, mode);
+}
+
+static int real_openat2(int dir, const char *path, int flags, uint64_t resolve)
+{
+	struct open_how how = {.flags = (uint64_t)(unsigned)flags, .resolve = resolve};
+
+	return (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
 }
 
 static int real_cachestat(int fd, struct sys_cache_range *range, struct sys_cache_stat *out,
@@ -52,6 +60,7 @@ static int real_random(void *to, size_t len)
 
 static const struct sys real = {
 	.openat = real_openat,
+	.openat2 = real_openat2,
 	.close = close,
 	.pread = pread,
 	.preadv2 = preadv2,

@@ -28,6 +28,7 @@ struct sys_cache_stat {
 struct sys {
 	/* Files. */
 	int (*openat)(int dir, const char *path, int flags, mode_t mode);
+	int (*openat2)(int dir, const char *path, int flags, uint64_t resolve);
 	int (*close)(int fd);
 	ssize_t (*pread)(int fd, void *to, size_t len, off_t off);
 	ssize_t (*preadv2)(int fd, const struct iovec *to, int count, off_t off, int flags);

@@ -22,6 +22,8 @@ struct helpers {
 	struct list waiting;
 	struct cond work, answered;
 	uint32_t threads, idle, given_up;
+	uint32_t queued; /* calls in waiting */
+	uint32_t posted; /* calls that nobody waits for, queued or running */
 	bool stop;
 };
 
@@ -53,12 +55,6 @@ static void unref(struct helpers *helpers)
 	free(helpers);
 }
 
-static void call_unref(struct helper_call *call)
-{
-	if (atomic_fetch_sub_explicit(&call->refs, 1, memory_order_acq_rel) == 1)
-		call->free(call);
-}
-
 /* The next call, or NULL when it is time to end.  With the lock held. */
 static struct helper_call *next_call(struct helpers *helpers)
 {
@@ -71,6 +67,7 @@ static struct helper_call *next_call(struct helpers *helpers)
 		cond_wait(&helpers->work, &helpers->lock, NEVER);
 		helpers->idle--;
 	}
+	helpers->queued--;
 	return list_entry(link, struct helper_call, link);
 }
 
@@ -78,6 +75,7 @@ static void *work(void *arg)
 {
 	struct helpers *helpers = arg;
 	struct helper_call *call;
+	bool ours;
 
 	lock_take(&helpers->lock);
 	while ((call = next_call(helpers))) {
@@ -85,10 +83,14 @@ static void *work(void *arg)
 		call->result = call->run(call);
 		lock_take(&helpers->lock);
 		helpers->given_up -= call->done; /* its waiter left before */
+		helpers->posted -= call->posted;
+		ours = call->done || call->posted;
 		call->done = 1;
 		cond_wake_all(&helpers->answered);
+		if (!ours)
+			continue;
 		lock_drop(&helpers->lock);
-		call_unref(call);
+		call->free(call);
 		lock_take(&helpers->lock);
 	}
 	helpers->threads--;
@@ -123,14 +125,29 @@ static int start_thread(struct helpers *helpers, struct weir_error *err)
 	return 0;
 }
 
+/* With the lock held: behind those that wait already. */
+static void enqueue(struct helpers *helpers, struct helper_call *call)
+{
+	list_push(&helpers->waiting, &call->link);
+	helpers->queued++;
+	cond_wake(&helpers->work);
+}
+
 /* Waits with the lock held; 0 when the call is done. */
-static int wait_done(struct helpers *helpers, struct helper_call *call, int64_t deadline_ns,
+static int wait_done(struct helpers *helpers, struct helper_call *call, int64_t timeout_ns,
 		     const struct weir_cancel *cancel)
 {
+	int64_t deadline_ns = deadline_after(helpers->sys, timeout_ns);
+	uint32_t progress = 0;
+
 	while (!call->done) {
 		int64_t now = helpers->sys->now_ns();
+		/* Relaxed, here and below: a sign alone, nothing is published with it. */
+		uint32_t seen = atomic_load_explicit(&call->progress, memory_order_relaxed);
 
-		/* Relaxed: a flag alone, nothing is published with it. */
+		if (seen != progress)
+			deadline_ns = deadline_after(helpers->sys, timeout_ns);
+		progress = seen;
 		if (cancel && atomic_load_explicit(&cancel->fired, memory_order_relaxed))
 			return WEIR_CANCELLED;
 		if (now >= deadline_ns)
@@ -141,33 +158,31 @@ static int wait_done(struct helpers *helpers, struct helper_call *call, int64_t 
 	return 0;
 }
 
-static int run_elsewhere(struct helpers *helpers, struct helper_call *call, int64_t deadline_ns,
+/* 0 when it was run; else nobody will touch it on the waiter's behalf any more. */
+static int run_elsewhere(struct helpers *helpers, struct helper_call *call, int64_t timeout_ns,
 			 const struct weir_cancel *cancel, struct weir_error *err)
 {
+	bool ours = true;
 	int ret = 0;
 
 	lock_take(&helpers->lock);
-	if (helpers->idle == 0)
+	if (helpers->idle <= helpers->queued)
 		ret = start_thread(helpers, err);
-	if (ret < 0) {
-		lock_drop(&helpers->lock);
-		call_unref(call);
-		call_unref(call);
-		return ret;
-	}
-	list_push(&helpers->waiting, &call->link);
-	cond_wake(&helpers->work);
-	ret = wait_done(helpers, call, deadline_ns, cancel);
-	if (ret < 0 && !list_empty(&call->link)) {
-		list_remove(&call->link); /* nobody had begun it */
-		call_unref(call);
-	} else if (ret < 0) {
-		call->done = 1; /* whoever runs it sees that nobody waits */
-		helpers->given_up++;
+	if (ret == 0) {
+		enqueue(helpers, call);
+		ret = wait_done(helpers, call, timeout_ns, cancel);
+		if (ret < 0 && !list_empty(&call->link)) {
+			list_remove(&call->link); /* nobody had begun it */
+			helpers->queued--;
+		} else if (ret < 0) {
+			call->done = 1; /* whoever runs it sees that nobody waits, and frees it */
+			helpers->given_up++;
+			ours = false;
+		}
 	}
 	lock_drop(&helpers->lock);
-	if (ret < 0)
-		call_unref(call);
+	if (ret < 0 && ours)
+		call->free(call);
 	return ret;
 }
 
@@ -176,18 +191,16 @@ int helper_run(struct helpers *helpers, struct helper_call *call, const char *wh
 	       void (*taken)(struct helper_call *call, void *arg), void *arg,
 	       struct weir_error *err)
 {
-	int64_t deadline = deadline_after(helpers->sys, timeout_ns);
 	int ret = 0;
 
-	atomic_init(&call->refs, 2);
+	atomic_init(&call->progress, 0);
 	list_init(&call->link);
 	call->done = 0;
-	if (helpers->simulated) {
+	call->posted = 0;
+	if (helpers->simulated)
 		call->result = call->run(call);
-		call_unref(call);
-	} else {
-		ret = run_elsewhere(helpers, call, deadline, cancel, err);
-	}
+	else
+		ret = run_elsewhere(helpers, call, timeout_ns, cancel, err);
 	if (ret == WEIR_TIMEOUT)
 		return error_set(err, ret, what, "%s: no answer in time", what);
 	if (ret == WEIR_CANCELLED)
@@ -199,7 +212,36 @@ int helper_run(struct helpers *helpers, struct helper_call *call, const char *wh
 		taken(call, arg);
 	else if (ret < 0 && err)
 		*err = call->err;
-	call_unref(call);
+	call->free(call);
+	return ret;
+}
+
+int helper_post(struct helpers *helpers, struct helper_call *call)
+{
+	uint32_t before;
+	int ret = 0;
+
+	list_init(&call->link);
+	call->done = 0;
+	call->posted = 1;
+	if (helpers->simulated) {
+		call->run(call);
+		call->free(call);
+		return 0;
+	}
+	lock_take(&helpers->lock);
+	before = helpers->threads;
+	/* Queued only where a thread is sure to come by: whoever posts may wait for it. */
+	if (helpers->idle <= helpers->queued &&
+	    (start_thread(helpers, NULL) < 0 || helpers->threads == before))
+		ret = WEIR_LIMIT;
+	if (ret == 0) {
+		helpers->posted++;
+		enqueue(helpers, call);
+	}
+	lock_drop(&helpers->lock);
+	if (ret < 0)
+		call->free(call);
 	return ret;
 }
 
@@ -220,8 +262,11 @@ void helpers_destroy(struct helpers *helpers)
 	lock_take(&helpers->lock);
 	helpers->stop = true;
 	cond_wake_all(&helpers->work);
-	/* Threads that can end do so at once; the stuck ones hold a reference of their own. */
-	while (helpers->threads > helpers->given_up)
+	/*
+	 * Threads that can end do so at once; the stuck ones hold a reference of their own.  What was
+	 * posted is part of a call, so by now of one whose waiter left.
+	 */
+	while (helpers->threads > helpers->given_up + helpers->posted)
 		cond_wait(&helpers->answered, &helpers->lock, NEVER);
 	lock_drop(&helpers->lock);
 	unref(helpers);

@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "base/compiler.h"
 #include "base/list.h"
 #include "base/sys.h"
 #include "weir/error.h"
@@ -22,18 +23,21 @@ struct helpers;
 struct weir_cancel;
 
 /*
- * A call.  It is counted: by whoever waits and by the thread that runs it, so that either may go first.
- * `free` runs when both are done with it, on either's thread.
+ * A call.  Who waits for it frees it, so that nothing of it is left when the wait is over; a call whose
+ * waiter left is freed by the thread that ran it.
  */
 struct helper_call {
 	int (*run)(struct helper_call *call); /* fills err on failure */
 	void (*free)(struct helper_call *call);
 
+	/* Raised by `run` as it gets on: the time-out counts from the last time. */
+	_Atomic uint32_t progress;
+
 	/* The helpers' own. */
 	struct list link;
-	_Atomic uint32_t refs;
 	int result;
-	uint32_t done; /* under the helpers' lock */
+	uint32_t done;   /* or given up; under the helpers' lock */
+	uint32_t posted; /* nobody waits */
 	struct weir_error err;
 };
 
@@ -52,6 +56,13 @@ int helper_run(struct helpers *helpers, struct helper_call *call, const char *wh
 	       int64_t timeout_ns, struct weir_cancel *cancel,
 	       void (*taken)(struct helper_call *call, void *arg), void *arg,
 	       struct weir_error *err);
+
+/*
+ * Runs the call on another thread while this one goes on; nobody waits, and its result goes nowhere.
+ * For calls that are under way on a helper thread themselves and know how to wait for what they post.
+ * 0, and `free` follows; or WEIR_LIMIT: no thread is to be had, and the call is freed.
+ */
+must_use int helper_post(struct helpers *helpers, struct helper_call *call);
 
 /* How many calls do not come back at present. */
 uint64_t helpers_stuck(struct helpers *helpers);

@@ -75,6 +75,19 @@ int object_open_here(struct weir_ctx *ctx, const char *uri, const struct source_
 	return ret < 0 ? ret : wrap(ctx, place.group, core, out, err);
 }
 
+int object_open_as_here(struct weir_ctx *ctx, const char *path, const char *uri,
+			const struct source_how *how, struct weir_object **out,
+			struct weir_error *err)
+{
+	struct source_object *core;
+	struct group *group;
+	int ret = ctx_group(ctx, "file", &group, err);
+
+	if (ret == 0)
+		ret = group->source->ops->open(group->source, path, uri, how, &core, err);
+	return ret < 0 ? ret : wrap(ctx, group, core, out, err);
+}
+
 int object_read_here(struct weir_object *object, void *to, uint64_t offset, uint64_t length,
 		     struct weir_error *err)
 {

@@ -29,6 +29,12 @@ struct weir_object {
 int object_open_here(struct weir_ctx *ctx, const char *uri, const struct source_how *how,
 		     struct weir_object **out, struct weir_error *err);
 
+/* The same with a path of the file source in place of the one that the URI means: where the URI was
+ * resolved already, to a descriptor below /proc/self/fd. */
+int object_open_as_here(struct weir_ctx *ctx, const char *path, const char *uri,
+			const struct source_how *how, struct weir_object **out,
+			struct weir_error *err);
+
 /* Exactly length bytes, or WEIR_TRUNCATED; blocking, on this thread. */
 int object_read_here(struct weir_object *object, void *to, uint64_t offset, uint64_t length,
 		     struct weir_error *err);
