@@ -20,19 +20,28 @@ struct cut {
 	uint64_t step_bits; /* from one element of this dimension to the next */
 	uint64_t pieces;    /* runs in all */
 	bool empty;
-	struct quoted name;
+	struct quoted quoted; /* room for name_of() */
 	struct weir_error *err;
 };
 
+/* For messages alone: most cuts need none. */
+static const char *name_of(struct cut *cut)
+{
+	const struct weir_tensor *tensor = cut->tensor;
+
+	return quote(&cut->quoted, (struct bytes){tensor->name, (size_t)tensor->name_len});
+}
+
 static const struct dtype_info *type_of(const struct weir_tensor *tensor)
 {
+	if (tensor->dtype != WEIR_DTYPE_OTHER)
+		return dtype_info((unsigned)tensor->dtype - 1);
 	return dtype_named(tensor->dtype_name);
 }
 
 static int overflow(struct cut *cut)
 {
-	return error_set(cut->err, WEIR_ARG, NULL, "tensor '%s': the cut overflows",
-			 cut->name.text);
+	return error_set(cut->err, WEIR_ARG, NULL, "tensor '%s': the cut overflows", name_of(cut));
 }
 
 static int check_slice(struct cut *cut, const struct weir_slice *slice)
@@ -42,13 +51,13 @@ static int check_slice(struct cut *cut, const struct weir_slice *slice)
 	if (slice->dim >= tensor->rank)
 		return error_set(cut->err, WEIR_ARG, NULL,
 				 "tensor '%s' has %u dimensions: there is no dimension %u to cut",
-				 cut->name.text, tensor->rank, slice->dim);
+				 name_of(cut), tensor->rank, slice->dim);
 	if (slice->start > slice->stop || slice->stop > tensor->shape[slice->dim])
 		return error_set(cut->err, WEIR_ARG, NULL,
 				 "tensor '%s': [%" PRIu64 ", %" PRIu64
 				 ") does not lie in [0, %" PRIu64 ") of dimension %u",
-				 cut->name.text, slice->start, slice->stop,
-				 tensor->shape[slice->dim], slice->dim);
+				 name_of(cut), slice->start, slice->stop, tensor->shape[slice->dim],
+				 slice->dim);
 	return 0;
 }
 
@@ -58,14 +67,14 @@ static int check_slices(struct cut *cut, const struct weir_slice *slices, unsign
 
 	if (count > SLICES_MAX)
 		return error_set(cut->err, WEIR_ARG, NULL, "tensor '%s': %u slices, of at most %d",
-				 cut->name.text, count, SLICES_MAX);
+				 name_of(cut), count, SLICES_MAX);
 	for (unsigned i = 0; ret == 0 && i < count; i++) {
 		ret = check_slice(cut, &slices[i]);
 		for (unsigned j = 0; ret == 0 && j < i; j++)
 			if (slices[j].dim == slices[i].dim)
 				return error_set(cut->err, WEIR_ARG, NULL,
 						 "tensor '%s': dimension %u is cut twice",
-						 cut->name.text, slices[i].dim);
+						 name_of(cut), slices[i].dim);
 	}
 	return ret;
 }
@@ -90,7 +99,7 @@ static int count_blocks(struct cut *cut, const struct dtype_info *type, struct w
 		return error_set(cut->err, WEIR_UNSUPPORTED, NULL,
 				 "tensor '%s': [%" PRIu64 ", %" PRIu64
 				 ") of dimension %u cuts through blocks of %u elements (%s)",
-				 cut->name.text, part->start, part->stop, part->dim,
+				 name_of(cut), part->start, part->stop, part->dim,
 				 type->block_elements, type->name);
 	part->start /= block;
 	part->stop /= block;
@@ -115,7 +124,7 @@ static int add_level(struct cut *cut, uint64_t count)
 	if (cut->level_count == WEIR_STRIDES_MAX)
 		return error_set(cut->err, WEIR_UNSUPPORTED, NULL,
 				 "tensor '%s': the cut needs more than %d levels of strides",
-				 cut->name.text, WEIR_STRIDES_MAX);
+				 name_of(cut), WEIR_STRIDES_MAX);
 	cut->levels[cut->level_count++] = (struct weir_stride){cut->step_bits, count};
 	return 0;
 }
@@ -166,7 +175,7 @@ static int broken_byte(struct cut *cut, const char *what, uint64_t bits)
 {
 	return error_set(cut->err, WEIR_UNSUPPORTED, NULL,
 			 "tensor '%s' (%s): %s %" PRIu64 " bits, which are no whole bytes",
-			 cut->name.text, cut->tensor->dtype_name, what, bits);
+			 name_of(cut), cut->tensor->dtype_name, what, bits);
 }
 
 static int to_bytes(struct cut *cut, struct slice_layout *out)
@@ -194,7 +203,6 @@ int slice_lay_out(const struct weir_tensor *tensor, const struct weir_slice *sli
 	struct cut cut = {.tensor = tensor, .err = err};
 	int ret;
 
-	quote(&cut.name, (struct bytes){tensor->name, (size_t)tensor->name_len});
 	*out = (struct slice_layout){0};
 	ret = cut_all(&cut, slices, slice_count);
 	if (ret || cut.empty)

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/size.h"
+#include "base/text.h"
+#include "engine/context.h"
+#include "engine/object.h"
+#include "model/opening.h"
+
+/* Names, URIs, shards and warnings of one model: 64 Ki shards with the longest of paths. */
+#define ARENA_MAX ((size_t)1 << 30)
+
+#define TIMEOUT_NS (60 * NS_PER_SEC)
+
+int model_charge(struct weir_model *model, uint64_t bytes, const char *label,
+		 struct weir_error *err)
+{
+	struct budget *budget = model->ctx->budget;
+
+	if (!budget_take(budget, bytes))
+		return error_set(err, WEIR_LIMIT, label,
+				 "%s: %" PRIu64
+				 " bytes more for its table do not fit in the budget: "
+				 "%" PRIu64 " of %" PRIu64 " are in use",
+				 label, bytes, budget_used(budget), budget_limit(budget));
+	/* Relaxed: a sum that is read when all who add to it have ended. */
+	atomic_fetch_add_explicit(&model->charged_bytes, bytes, memory_order_relaxed);
+	return 0;
+}
+
+static void discharge(struct weir_model *model, uint64_t bytes)
+{
+	atomic_fetch_sub_explicit(&model->charged_bytes, bytes, memory_order_relaxed);
+	budget_give(model->ctx->budget, bytes);
+}
+
+void weir_model_close(struct weir_model *model)
+{
+	if (!model)
+		return;
+	for (uint32_t i = 0; i < model->shard_count; i++) {
+		weir_object_unref(model->shards[i].object);
+		format_index_destroy(model->shards[i].index);
+		free(model->shards[i].kept);
+	}
+	if (ctx_alive(model->ctx, NULL) == 0)
+		discharge(model, model->charged_bytes);
+	free(model->tensors);
+	arena_fini(&model->arena);
+	free(model);
+}
+
+/* ---- What the parts of this room share ---- */
+
+int opening_nomem(const struct opening *opening)
+{
+	return error_nomem(opening->err, opening->uris ? opening->uris[0] : NULL,
+			   "opening the model");
+}
+
+static int grow_warnings(struct opening *opening)
+{
+	struct weir_model *model = opening->model;
+	uint32_t room = model->warning_room ? model->warning_room * 2 : 8;
+	char **grown = arena_alloc(&model->arena, room, sizeof(*grown));
+
+	if (!grown)
+		return opening_nomem(opening);
+	if (model->warning_count)
+		memcpy(grown, model->warnings, model->warning_count * sizeof(*grown));
+	model->warnings = grown;
+	model->warning_room = room;
+	return 0;
+}
+
+int opening_warn(struct opening *opening, int code, const char *object, const char *format, ...)
+{
+	struct weir_model *model = opening->model;
+	char text[512], *kept;
+	va_list args;
+	int ret;
+
+	va_start(args, format);
+	text_vprint(text, sizeof(text), format, args);
+	va_end(args);
+	if (opening->opts.flags & WEIR_MODEL_VERIFY)
+		return error_set(opening->err, code, object, "%s", text);
+	if (model->warning_count == model->warning_room && (ret = grow_warnings(opening)))
+		return ret;
+	kept = arena_strdup(&model->arena, (struct bytes){text, strlen(text)});
+	if (!kept)
+		return opening_nomem(opening);
+	model->warnings[model->warning_count++] = kept;
+	return 0;
+}
+
+/* ---- On the helper thread ---- */
+
+static int judge(struct opening *opening)
+{
+	struct weir_model *model = opening->model;
+	int ret = split_complete(opening);
+
+	if (ret == 0)
+		ret = split_judge(opening);
+	if (ret == 0 && opening->map)
+		ret = judge_index(opening);
+	if (ret == 0)
+		ret = table_build(model, opening->err);
+	if (ret)
+		return ret;
+	if (!model->format)
+		model->format = model->shard_count == 1 ? model->shards[0].view.format : "model";
+	for (uint32_t i = 0; i < model->shard_count; i++) {
+		free(model->shards[i].kept);
+		model->shards[i].kept = NULL;
+	}
+	return 0;
+}
+
+static int run(struct helper_call *call)
+{
+	struct opening *opening = container_of(call, struct opening, call);
+	int ret;
+
+	opening->err = &call->err;
+	ret = find_files(opening);
+	if (ret == 0)
+		ret = read_shards(opening);
+	return ret ? ret : judge(opening);
+}
+
+static void release(struct helper_call *call)
+{
+	struct opening *opening = container_of(call, struct opening, call);
+
+	weir_model_close(opening->model);
+	shard_index_destroy(opening->map);
+	if (opening->listed)
+		arena_fini(&opening->listing.arena);
+	free(opening);
+}
+
+/* ---- On the caller's ---- */
+
+static void take_model(struct helper_call *call, void *arg)
+{
+	struct opening *opening = container_of(call, struct opening, call);
+	struct weir_model **out = arg;
+
+	if (opening->map)
+		discharge(opening->model, opening->map_bytes);
+	*out = opening->model;
+	opening->model = NULL;
+}
+
+static int copy_uris(struct opening *opening, const char *const *uris)
+{
+	struct arena *arena = &opening->model->arena;
+	const char **copies = arena_alloc(arena, (size_t)opening->uri_count, sizeof(*copies));
+
+	if (!copies)
+		return opening_nomem(opening);
+	for (uint64_t i = 0; i < opening->uri_count; i++) {
+		if (!uris[i])
+			return error_set(opening->err, WEIR_ARG, NULL, "a URI is NULL");
+		copies[i] = arena_strdup(arena, (struct bytes){uris[i], strlen(uris[i])});
+		if (!copies[i])
+			return opening_nomem(opening);
+	}
+	opening->uris = copies;
+	return 0;
+}
+
+static int check_opts(const struct weir_model_opts *opts, struct weir_error *err)
+{
+	const uint32_t known = WEIR_MODEL_LENIENT | WEIR_MODEL_BENEATH | WEIR_MODEL_VERIFY;
+
+	if (opts->flags & ~known)
+		return error_set(err, WEIR_ARG, NULL, "unknown flags 0x%x", opts->flags & ~known);
+	return 0;
+}
+
+static int create(struct weir_ctx *ctx, const char *const *uris, uint64_t count,
+		  const struct weir_model_opts *opts, struct opening **out, struct weir_error *err)
+{
+	struct opening *opening = calloc(1, sizeof(*opening));
+	struct weir_model *model = calloc(1, sizeof(*model));
+
+	*out = opening;
+	if (!opening || !model) {
+		free(model);
+		return error_nomem(err, NULL, "opening a model");
+	}
+	opening->call = (struct helper_call){.run = run, .free = release};
+	opening->ctx = ctx;
+	opening->err = err;
+	opening->model = model;
+	opening->uri_count = count;
+	opts_copy(&opening->opts, sizeof(opening->opts), opts);
+	opening->how.direct = opening->opts.direct;
+	opening->how.cache = opening->opts.cache;
+	model->ctx = ctx;
+	model->seed = ctx_random(ctx);
+	arena_init(&model->arena, ARENA_MAX);
+	return copy_uris(opening, uris);
+}
+
+static int open_model(struct weir_ctx *ctx, const char *const *uris, uint64_t count, bool list,
+		      const struct weir_model_opts *opts, struct weir_model **out,
+		      struct weir_error *err)
+{
+	struct opening *opening = NULL;
+	int ret = ctx_alive(ctx, err);
+
+	if (ret)
+		return ret;
+	ret = create(ctx, uris, count, opts, &opening, err);
+	if (ret == 0)
+		ret = check_opts(&opening->opts, err);
+	if (ret) {
+		if (opening)
+			release(&opening->call);
+		return ret;
+	}
+	opening->list = list;
+	return helper_run(ctx->helpers, &opening->call, uris[0],
+			  opening->opts.timeout_ns ? opening->opts.timeout_ns : TIMEOUT_NS,
+			  opening->opts.cancel, take_model, out, err);
+}
+
+int weir_model_open(struct weir_ctx *ctx, const char *uri, const struct weir_model_opts *opts,
+		    struct weir_model **out, struct weir_error *err)
+{
+	return open_model(ctx, &uri, 1, false, opts, out, err);
+}
+
+int weir_model_open_list(struct weir_ctx *ctx, const char *const *uris, uint64_t count,
+			 const struct weir_model_opts *opts, struct weir_model **out,
+			 struct weir_error *err)
+{
+	if (count == 0)
+		return error_set(err, WEIR_ARG, NULL, "a model of no files");
+	return open_model(ctx, uris, count, true, opts, out, err);
+}

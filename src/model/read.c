@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opens the shards and reads their headers.
+ *
+ * From a warm page cache a file takes some microseconds, and handing it to another thread as long
+ * again: so one thread does them all.  Where the first few took long (a disk that has to seek, a file
+ * server), others join it, and each takes the next shard that nobody has.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/thread.h"
+#include "engine/context.h"
+#include "engine/object.h"
+#include "model/beneath.h"
+#include "model/opening.h"
+
+/* So many shards are looked at before others are called; slower ones than this are worth it. */
+#define ALONE   4
+#define SLOW_NS (NS_PER_MS / 2)
+
+/* Readers beside the first. */
+#define READERS_MAX 15
+
+struct reading {
+	struct opening *opening;
+	uint32_t count;
+
+	struct lock lock;
+	/* Under the lock. */
+	struct cond ended;
+	uint32_t next;    /* shard that nobody has taken yet */
+	uint32_t readers; /* that are under way, the first not counted */
+	uint32_t failed;  /* the first shard in their order that failed; count: none did */
+	int result;
+	struct weir_error err; /* of that one */
+};
+
+/* A reader beside the first. */
+struct reader {
+	struct helper_call call;
+	struct reading *reading;
+};
+
+static int open_shard(struct opening *opening, struct shard *shard, struct weir_error *err)
+{
+	if (opening->opts.flags & WEIR_MODEL_BENEATH && opening->dir)
+		return beneath_open(opening->ctx, opening->dir, shard->name, shard->view.uri,
+				    &opening->how, &shard->object, err);
+	return object_open_here(opening->ctx, shard->view.uri, &opening->how, &shard->object, err);
+}
+
+static int read_shard(struct opening *opening, struct shard *shard, char *scratch,
+		      struct weir_error *err)
+{
+	unsigned flags = opening->opts.flags & WEIR_MODEL_LENIENT ? FORMAT_LENIENT : 0;
+	int ret;
+
+	if (shard->object)
+		return 0;
+	ret = open_shard(opening, shard, err);
+	if (ret == 0)
+		ret = header_read(opening->model, shard->object, flags, scratch, &shard->index,
+				  err);
+	/* Relaxed: a sign of life, nothing is published with it. */
+	atomic_fetch_add_explicit(&opening->call.progress, 1, memory_order_relaxed);
+	return ret;
+}
+
+/* The next shard for this reader, or NULL when it may go. */
+static struct shard *take_shard(struct reading *reading, uint32_t *number)
+{
+	struct shard *shard = NULL;
+
+	lock_take(&reading->lock);
+	if (reading->next < reading->count && reading->failed == reading->count) {
+		*number = reading->next++;
+		shard = &reading->opening->model->shards[*number];
+	}
+	lock_drop(&reading->lock);
+	return shard;
+}
+
+/* Of several failures the first in the order of the shards is told, whoever was faster. */
+static void note_failure(struct reading *reading, uint32_t number, int code,
+			 const struct weir_error *err)
+{
+	lock_take(&reading->lock);
+	if (number < reading->failed) {
+		reading->failed = number;
+		reading->result = code;
+		reading->err = *err;
+	}
+	lock_drop(&reading->lock);
+}
+
+/* Shards one after another, until `most` are done or none is left. */
+static void read_some(struct reading *reading, uint32_t most, char *scratch)
+{
+	struct weir_error err;
+	struct shard *shard;
+	uint32_t number;
+	int ret;
+
+	for (; most > 0 && (shard = take_shard(reading, &number)); most--) {
+		ret = read_shard(reading->opening, shard, scratch, &err);
+		if (ret < 0)
+			note_failure(reading, number, ret, &err);
+	}
+}
+
+static int run_reader(struct helper_call *call)
+{
+	struct reading *reading = container_of(call, struct reader, call)->reading;
+	char *scratch = malloc(HEADER_GUESS);
+
+	/* Without memory for it, the others do its work. */
+	if (scratch)
+		read_some(reading, UINT32_MAX, scratch);
+	free(scratch);
+	lock_take(&reading->lock);
+	reading->readers--;
+	cond_wake(&reading->ended);
+	lock_drop(&reading->lock);
+	return 0;
+}
+
+static void free_reader(struct helper_call *call)
+{
+	free(container_of(call, struct reader, call));
+}
+
+static void call_readers(struct reading *reading)
+{
+	uint32_t want = min_of(reading->count - reading->next, (uint32_t)READERS_MAX);
+
+	for (uint32_t i = 0; i < want; i++) {
+		struct reader *reader = calloc(1, sizeof(*reader));
+
+		if (!reader)
+			return;
+		reader->call.run = run_reader;
+		reader->call.free = free_reader;
+		reader->reading = reading;
+		lock_take(&reading->lock);
+		reading->readers++;
+		lock_drop(&reading->lock);
+		if (helper_post(reading->opening->ctx->helpers, &reader->call) == 0)
+			continue;
+		lock_take(&reading->lock);
+		reading->readers--;
+		lock_drop(&reading->lock);
+		return;
+	}
+}
+
+static void read_all(struct reading *reading, char *scratch)
+{
+	const struct sys *sys = reading->opening->ctx->sys;
+	int64_t start = sys->now_ns();
+
+	read_some(reading, ALONE, scratch);
+	if (reading->next < reading->count && sys->now_ns() - start > ALONE * SLOW_NS)
+		call_readers(reading);
+	read_some(reading, UINT32_MAX, scratch);
+	lock_take(&reading->lock);
+	while (reading->readers > 0)
+		cond_wait(&reading->ended, &reading->lock, NEVER);
+	lock_drop(&reading->lock);
+}
+
+int read_shards(struct opening *opening)
+{
+	uint32_t count = opening->model->shard_count;
+	struct reading reading = {.opening = opening, .count = count, .failed = count};
+	char *scratch = malloc(HEADER_GUESS);
+
+	if (!scratch)
+		return opening_nomem(opening);
+	lock_init(&reading.lock);
+	cond_init(&reading.ended);
+	read_all(&reading, scratch);
+	cond_fini(&reading.ended);
+	lock_fini(&reading.lock);
+	free(scratch);
+	if (reading.failed < count && opening->err)
+		*opening->err = reading.err;
+	return reading.result;
+}
