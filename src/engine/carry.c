@@ -92,8 +92,7 @@ static int check_memory(const struct weir_transfer *transfer, const struct weir_
 	bytes = min_of(bytes, budget_limit(transfer->budget));
 	pool_usage(transfer->ctx->pool, &usage);
 	/* What is populated and held by nobody is used first, and costs nothing. */
-	bytes -= min_of(bytes,
-			usage.populated_bytes - min_of(usage.populated_bytes, usage.held_bytes));
+	bytes -= min_of(bytes, usage.kept_bytes);
 	return bytes ? memory_check(transfer->ctx->sys, bytes, "the tensors", err) : 0;
 }
 

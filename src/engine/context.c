@@ -54,6 +54,7 @@ static int create_parts(struct weir_ctx *ctx, struct weir_error *err)
 {
 	struct pool_opts pool = {
 		.sys = ctx->sys,
+		.log = &ctx->log,
 		.keep_bytes = ctx->opts.pool_bytes ? ctx->opts.pool_bytes : UINT64_MAX,
 		.idle_ns = ctx->opts.pool_idle_ns ? ctx->opts.pool_idle_ns : POOL_IDLE_NS,
 	};

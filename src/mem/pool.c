@@ -511,6 +511,7 @@ void pool_usage(struct pool *pool, struct pool_usage *out)
 		.held_bytes = (map->held - open_idle(pool)) * POOL_UNIT,
 		.populated_bytes = map->costly * POOL_UNIT,
 		.populated_peak_bytes = map->costly_peak * POOL_UNIT,
+		.kept_bytes = map->free_costly * POOL_UNIT,
 	};
 	lock_drop(&pool->shared.lock);
 }

@@ -68,6 +68,7 @@ struct pool_usage {
 	uint64_t held_bytes;      /* of units that somebody holds */
 	uint64_t populated_bytes; /* that cost real memory: populated, or used and dropped */
 	uint64_t populated_peak_bytes;
+	uint64_t kept_bytes; /* of these: what nobody holds, and the next range has for nothing */
 };
 void pool_usage(struct pool *pool, struct pool_usage *out);
 

@@ -199,7 +199,9 @@ static void trim_leaves_what_is_held(void)
 	pool_hold(pool, at + 4 * POOL_UNIT, POOL_UNIT);
 	pool_drop(pool, at, 8 * POOL_UNIT);
 	check_int(usage(pool).populated_bytes, 7 * POOL_UNIT);
+	check_int(usage(pool).kept_bytes, 7 * POOL_UNIT);
 	check_int(pool_trim(pool), 7 * POOL_UNIT);
+	check_int(usage(pool).kept_bytes, 0);
 	check(at[4 * POOL_UNIT] == 7 && at[5 * POOL_UNIT - 1] == 7);
 	check(!resident(at, POOL_UNIT) && !resident(at + 5 * POOL_UNIT, POOL_UNIT));
 	pool_drop(pool, at + 4 * POOL_UNIT, POOL_UNIT);
