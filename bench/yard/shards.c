@@ -48,8 +48,10 @@ int main(int argc, char **argv)
 	yard_begin(&window);
 	for (int i = 0; i < times; i++)
 		for (int file = optind; file < argc; file++)
-			if (read_head(argv[file], to, head, &window) < 0)
+			if (read_head(argv[file], to, head, &window) < 0) {
+				free(to);
 				return 1;
+			}
 	yard_end(&window);
 	yard_print(stdout, &window);
 	free(to);

@@ -211,7 +211,7 @@ int yard_dest_get(struct yard_dest *dest, size_t size)
 	if (kept && dest->size >= size)
 		return 0;
 	yard_dest_drop(dest);
-	if (map_pages(dest, size) < 0)
+	if (map_pages(dest, size) < 0 || !dest->at)
 		return -1;
 	if (kept)
 		memset(dest->at, 1, size);

@@ -359,7 +359,7 @@ static char *short_number(const struct json *json)
 static int skip_number(struct json *json)
 {
 	char *start = json->at, *behind = short_number(json);
-	struct json_number number;
+	struct json_number number = {0};
 	int ret;
 
 	if (behind) {

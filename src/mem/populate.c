@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mem/populate.h"
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
@@ -85,10 +86,11 @@ static bool step(struct populator *populator, struct populate_job *job)
 /* The first job's next step.  A job is off the list before its last step makes it the owner's. */
 static void step_first_locked(struct populator *populator)
 {
-	struct list *link = list_pop(&populator->shared.jobs);
+	struct list *link = list_pop(&populator->shared.jobs); /* there is one: see the caller */
 	struct populate_job *job = list_entry(link, struct populate_job, link);
 	bool done;
 
+	assert(link);
 	populator->shared.busy = job;
 	populator->shared.busy_cancelled = false;
 	lock_drop(&populator->shared.lock);

@@ -489,6 +489,7 @@ static void each_place(const struct live *live, void (*visit)(char *at, unsigned
 {
 	uint64_t step = max_of(live->bytes / 8, (uint64_t)1);
 
+	check(live->at);
 	for (uint64_t i = 0; i < live->bytes; i += step)
 		visit(live->at + i, live->stamp);
 	visit(live->at + live->bytes - 1, live->stamp);
