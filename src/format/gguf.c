@@ -169,7 +169,7 @@ static int walk_strings(struct gguf_walk *walk, uint64_t count, const char *what
 {
 	struct bytes ignored;
 	uint64_t left = count, before;
-	int ret = 0;
+	int ret;
 
 	if (walk->array_at) {
 		walk->p = walk->array_at;

@@ -107,7 +107,8 @@ struct lane_how {
 enum source_features {
 	SOURCE_WRITES = 1u << 0, /* create, commit, abort */
 	SOURCE_LISTS = 1u << 1,
-	SOURCE_ONE_DIRECT_LANE = 1u << 2, /* direct requests cost no processor: one lane sends them */
+	SOURCE_ONE_DIRECT_LANE = 1u
+				 << 2, /* direct requests cost no processor: one lane sends them */
 };
 
 /* A name found by list(); memory is the arena's. */
