@@ -101,6 +101,31 @@ class Files(unittest.TestCase):
             side.close()
         self.assertEqual(len(sums), 1)
 
+    def test_the_engine_delivers_the_same_bytes(self):
+        job = (self.path, 0, 4 * MIB)
+        loop = subjects.yardstick(BUILD, "pread", "pread", "-s")
+        expected = loop.run(job)["sum"]
+        loop.close()
+        weir = subjects.Weir(BUILD, None)
+        for side in (weir.kept("kept", "-s"), weir.kept("off", "-s", "-d", "off"), weir.into("into", "-s"),
+                     weir.worker("fresh", "-m", "fresh", "-s")):
+            for state in ("cold", "warm"):
+                pairs.prepare(state, job)
+                answer = side.run(job)
+                self.assertEqual((answer["bytes"], answer["sum"]), (job[2], expected), side.name + " " + state)
+            side.close()
+
+    def test_tensors_arrive_whole_wherever_they_go(self):
+        weir = subjects.Weir(BUILD, None)
+        sums = set()
+        for side in (weir.worker("kept", "-w", "load", "-s"), weir.worker("odd", "-w", "load", "-m", "odd", "-s"),
+                     weir.mapped()):
+            answer = side.run((self.path, 0, 4 * MIB))
+            self.assertEqual(answer["bytes"], 4 * MIB)
+            sums.add(answer["sum"])
+            side.close()
+        self.assertEqual(len(sums), 1)
+
     def test_a_range_past_the_end_is_an_error(self):
         side = subjects.yardstick(BUILD, "pread", "pread")
         with self.assertRaises(Failed):
