@@ -452,13 +452,16 @@ static bool register_piece(struct ring *ring, char *at, uint64_t bytes)
 	return true;
 }
 
-/* Pinning is held against the limit of locked memory: where it ends, the rest goes unregistered. */
+/*
+ * Pinning is held against the limit of locked memory: where it ends, the rest goes unregistered.  Any
+ * thread while the ring is switched off, later the one that drives it.
+ */
 static void ring_register_memory(struct io *io, void *memory, uint64_t bytes)
 {
 	struct ring *ring = ring_of(io);
 	char *at = memory;
 
-	if (!ring->fixed || !switch_on(ring))
+	if (!ring->fixed || ring->broken)
 		return;
 	for (uint64_t done = 0; done < bytes;) {
 		uint64_t piece = min_of(bytes - done, PIECE_BYTES);

@@ -229,6 +229,31 @@ BOTH(many_at_once)
 	check_int(io->ops->destroy(io), 0);
 }
 
+static void *drive(void *arg)
+{
+	struct io *io = arg;
+	unsigned char memory[5000];
+	struct io_op op = read_op(file_made(), memory, 77, 5000);
+
+	check_int(io->ops->push(io, &op), 0);
+	check_int(reap_one(io)->result, 5000);
+	check_bytes(memory, 77, 5000);
+	return NULL;
+}
+
+/* Made here, driven there, destroyed here again. */
+BOTH(the_driver_may_be_another_thread)
+{
+	static unsigned char memory[65536];
+	struct io *io = io_made(make, sys_real(), 2);
+	pthread_t thread;
+
+	io->ops->register_memory(io, memory, sizeof(memory));
+	check_int(pthread_create(&thread, NULL, drive, io), 0);
+	pthread_join(thread, NULL);
+	check_int(io->ops->destroy(io), 0);
+}
+
 /* ---- Waiting ---- */
 
 BOTH(reap_ends_at_its_deadline)
@@ -454,6 +479,7 @@ static void PR_12_ST_06_ring_closed_behind_our_back(void)
 	check(ms_since(start) < 5000);
 	check_int(io->ops->push(io, &op), 0);
 	check_int(reap_one(io)->result, -EBADF);
+	check_int(io->ops->destroy(io), 0);
 }
 
 /* ---- Stuck threads ---- */
@@ -694,6 +720,8 @@ BOTH(PR_11_no_descriptor_left)
 	for (int fd = 3; fd < 16; fd++)
 		dup2(0, fd);
 	ret = make(sys_real(), 4, &io);
+	for (int fd = 3; fd < 16; fd++)
+		close(fd); /* what looks for leaks needs some */
 	if (make == make_threads)
 		check_int(io->ops->destroy(io), 0);
 	else
@@ -721,6 +749,7 @@ int main(int argc, char **argv)
 		TEST_BOTH(errors_are_negative_errnos),
 		TEST_BOTH(no_deeper_than_said),
 		TEST_BOTH(many_at_once),
+		TEST_BOTH(the_driver_may_be_another_thread),
 		TEST_BOTH(reap_ends_at_its_deadline),
 		TEST_BOTH(wake_ends_a_reap),
 		TEST_BOTH(wakes_are_kept_and_coalesced),

@@ -136,7 +136,7 @@ BOTH(ST_08_odd_offset_tail_and_address)
 BOTH(ST_17_sparse_file_reads_as_zeros)
 {
 	unsigned char *memory = memory_made(1u << 20);
-	const char *path = strdup(path_of("sparse"));
+	const char *path = path_of("sparse");
 	struct source_object *object;
 	int fd = open(path, O_RDWR | O_CREAT, 0600);
 
@@ -847,7 +847,7 @@ static void ST_18_IX_11_only_regular_files(void)
 	const char *path;
 
 	source_made();
-	path = strdup(path_of("fifo"));
+	path = path_of("fifo");
 	check_int(mkfifo(path, 0600), 0);
 	refuses(path, WEIR_ARG);
 	check_int(chdir(directory_made()), 0);
@@ -883,7 +883,7 @@ static void ST_20_names_that_cannot_be_opened(void)
 {
 	struct weir_error err = WEIR_ERROR_INIT;
 	char long_name[300];
-	char *path = file_made(10), *link = strdup(path_of("link"));
+	char *path = file_made(10), *link = path_of("link");
 
 	source_made();
 	check_int(open_fails(path_of("nothing"), &(struct source_how){0}, &err), WEIR_NOTFOUND);
@@ -913,7 +913,7 @@ static void IX_02_links_are_followed_unless_forbidden(void)
 {
 	const struct source_how how = {.flags = WEIR_OBJECT_NOFOLLOW};
 	struct weir_error err = WEIR_ERROR_INIT;
-	char *link = strdup(path_of("link"));
+	char *link = path_of("link");
 	struct source_object *object;
 
 	source_made();

@@ -35,7 +35,7 @@ static inline unsigned char byte_at(uint64_t offset)
 	return (unsigned char)((offset * 2654435761u) >> 13 ^ offset >> 32);
 }
 
-static char directory[256];
+static char directory[64];
 
 static inline void remove_directory(void)
 {
@@ -55,7 +55,8 @@ static inline const char *directory_made(void)
 
 	if (directory[0])
 		return directory;
-	snprintf(directory, sizeof(directory), "%s/weir-file-XXXXXX", where ? where : ".");
+	check(snprintf(directory, sizeof(directory), "%s/weir-file-XXXXXX", where ? where : ".") <
+	      (int)sizeof(directory));
 	check(mkdtemp(directory) != NULL);
 	atexit(remove_directory);
 	return directory;
@@ -70,11 +71,14 @@ static inline void need_disk(void)
 		skip("no real disk below TMPDIR");
 }
 
-static inline const char *path_of(const char *name)
+/* The path of a name in the case's directory; stays until the case ends. */
+static inline char *path_of(const char *name)
 {
-	static char path[1024];
+	static char paths[512][384];
+	static unsigned count;
+	char *path = paths[count++ % array_size(paths)];
 
-	snprintf(path, sizeof(path), "%s/%s", directory_made(), name);
+	snprintf(path, sizeof(paths[0]), "%s/%.300s", directory_made(), name);
 	return path;
 }
 
@@ -95,7 +99,7 @@ static inline char *file_made(uint64_t bytes)
 	char *path;
 
 	snprintf(name, sizeof(name), "file%u", count++);
-	path = strdup(path_of(name));
+	path = path_of(name);
 	write_pattern(path, bytes);
 	return path;
 }

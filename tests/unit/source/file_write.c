@@ -95,7 +95,7 @@ static void check_file(const char *path, uint64_t bytes)
 static void writes_and_commits(uint64_t bytes, int durability)
 {
 	unsigned char *memory = pattern_made(bytes);
-	const char *path = strdup(path_of("written"));
+	const char *path = path_of("written");
 	struct source_object *object;
 	struct stat st;
 
@@ -142,7 +142,7 @@ static void aligned_writes_go_past_the_cache(void)
 {
 	uint64_t bytes = 4u << 20;
 	unsigned char *memory = pattern_made(bytes);
-	const char *path = strdup(path_of("written"));
+	const char *path = path_of("written");
 	struct source_object *object;
 	struct weir_stat stat;
 
@@ -226,7 +226,7 @@ static void names_that_cannot_be_written(void)
 	check_int(create_fails(path_of("x/"), 10), WEIR_ARG);
 	check_int(create_fails(path_of(".."), 10), WEIR_ARG);
 	check_int(create_fails("/dev/null", 10), WEIR_ARG);
-	fifo = strdup(path_of("fifo"));
+	fifo = path_of("fifo");
 	check_int(mkfifo(fifo, 0600), 0);
 	check_int(create_fails(fifo, 10), WEIR_ARG);
 	check_int(create_fails(path_of("huge"), UINT64_MAX), WEIR_ARG);
@@ -286,7 +286,7 @@ BOTH(file_systems_that_cannot_reserve)
 static void PR_13_a_forked_child_removes_nothing(void)
 {
 	unsigned char *memory = pattern_made(5000);
-	const char *path = strdup(path_of("written"));
+	const char *path = path_of("written");
 	struct source_object *object;
 	int status;
 	pid_t pid;
@@ -312,7 +312,7 @@ static void PR_13_a_forked_child_removes_nothing(void)
 static void clones(void)
 {
 	char *from_path = file_made(300001);
-	const char *to_path = strdup(path_of("clone"));
+	const char *to_path = path_of("clone");
 	struct source_object *from, *to;
 	struct weir_error err = WEIR_ERROR_INIT;
 
@@ -642,7 +642,7 @@ BOTH(every_system_call_fails_once)
 	uint64_t bytes = 200001;
 	unsigned char *data = pattern_made(bytes);
 	char *path = file_made(bytes);
-	char *written = strdup(path_of("written")), *cloned = strdup(path_of("cloned"));
+	char *written = path_of("written"), *cloned = path_of("cloned");
 	unsigned before = count_fds();
 
 	every_call_may_fail();
