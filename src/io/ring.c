@@ -19,10 +19,7 @@
 #include <errno.h>
 #include <liburing.h>
 #include <poll.h>
-#include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -31,6 +28,7 @@
 #include "base/size.h"
 #include "io/fd.h"
 #include "io/io.h"
+#include "io/wake.h"
 
 /* From here on a request is a submission of its own. */
 #define ALONE_BYTES (128u << 10)
@@ -80,10 +78,8 @@ struct ring {
 	struct list ended;  /* operations that ended without the kernel */
 	int64_t again_ns;
 
-	int wake_fd;
+	struct wake wake;
 	bool wake_armed;
-	/* Set by wake(), taken by reap().  What the waker did before is seen after: acq_rel both. */
-	_Atomic bool woken;
 
 	bool fixed; /* the table of registered buffers exists */
 	unsigned piece_count;
@@ -148,6 +144,12 @@ static void enter(struct ring *ring)
 				     : io_uring_submit(&ring->uring));
 }
 
+static void enter_if_needed(struct ring *ring)
+{
+	if (io_uring_sq_ready(&ring->uring) > 0 || work_waits(ring))
+		enter(ring);
+}
+
 static struct io_uring_sqe *take_sqe(struct ring *ring)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->uring);
@@ -192,17 +194,15 @@ static int find_piece(const struct ring *ring, const struct io_op *op)
 
 static void prepare(const struct ring *ring, struct io_uring_sqe *sqe, struct io_op *op)
 {
+	static const uint8_t codes[2][2] = {
+		{IORING_OP_READ, IORING_OP_READ_FIXED},
+		{IORING_OP_WRITE, IORING_OP_WRITE_FIXED},
+	};
 	int piece = find_piece(ring, op);
-	bool write = op->code == IO_WRITE;
 
-	if (piece >= 0 && write)
-		io_uring_prep_write_fixed(sqe, op->fd, op->memory, op->length, op->offset, piece);
-	else if (piece >= 0)
-		io_uring_prep_read_fixed(sqe, op->fd, op->memory, op->length, op->offset, piece);
-	else if (write)
-		io_uring_prep_write(sqe, op->fd, op->memory, op->length, op->offset);
-	else
-		io_uring_prep_read(sqe, op->fd, op->memory, op->length, op->offset);
+	io_uring_prep_rw(codes[op->code == IO_WRITE][piece >= 0], sqe, op->fd, op->memory,
+			 op->length, op->offset);
+	sqe->buf_index = (uint16_t)max_of(piece, 0);
 	io_uring_sqe_set_data(sqe, op);
 }
 
@@ -335,14 +335,6 @@ static unsigned harvest(struct ring *ring, struct io_op **out, unsigned max)
 	return count;
 }
 
-static void drain_wake_fd(const struct ring *ring)
-{
-	uint64_t value;
-
-	while (read(ring->wake_fd, &value, sizeof(value)) < 0 && errno == EINTR)
-		;
-}
-
 /* Edge-triggered and repeating, so nothing need be read and armed again for each wake. */
 static void arm_wake(struct ring *ring)
 {
@@ -350,30 +342,13 @@ static void arm_wake(struct ring *ring)
 
 	if (likely(ring->wake_armed) || ring->broken)
 		return;
-	drain_wake_fd(ring);
+	wake_drain(&ring->wake);
 	sqe = take_sqe(ring);
 	if (!sqe)
 		return;
-	io_uring_prep_poll_multishot(sqe, ring->wake_fd, POLLIN);
+	io_uring_prep_poll_multishot(sqe, ring->wake.fd, POLLIN);
 	io_uring_sqe_set_data64(sqe, TAG_WAKE);
 	ring->wake_armed = true;
-}
-
-static bool take_wake(struct ring *ring)
-{
-	return atomic_load_explicit(&ring->woken, memory_order_relaxed) &&
-	       atomic_exchange_explicit(&ring->woken, false, memory_order_acq_rel);
-}
-
-/* The ring is of no use; a wake or the deadline ends this. */
-static void wait_broken(struct ring *ring, int64_t left_ns)
-{
-	struct pollfd pollfd = {.fd = ring->wake_fd, .events = POLLIN};
-	struct timespec timeout = {left_ns / NS_PER_SEC, left_ns % NS_PER_SEC};
-
-	ring->io.system_calls++;
-	if (ppoll(&pollfd, 1, left_ns == NEVER ? NULL : &timeout, NULL) > 0)
-		drain_wake_fd(ring);
 }
 
 static void wait_until(struct ring *ring, int64_t until_ns)
@@ -383,12 +358,12 @@ static void wait_until(struct ring *ring, int64_t until_ns)
 	struct io_uring_cqe *cqe;
 
 	if (left <= 0) {
-		if (!ring->broken && (work_waits(ring) || io_uring_sq_ready(&ring->uring)))
-			enter(ring);
+		enter_if_needed(ring);
 		return;
 	}
 	if (ring->broken) {
-		wait_broken(ring, left);
+		ring->io.system_calls++;
+		wake_wait(&ring->wake, left);
 		return;
 	}
 	timeout.tv_sec = left / NS_PER_SEC;
@@ -405,14 +380,13 @@ static unsigned ring_reap(struct io *io, struct io_op **out, unsigned max, int64
 	switch_on(ring);
 	issue_again(ring);
 	arm_wake(ring);
-	if (io_uring_sq_ready(&ring->uring) > 0 || work_waits(ring))
-		enter(ring);
+	enter_if_needed(ring);
 	for (;;) {
 		int64_t until = deadline_ns;
 		bool last;
 
 		count = harvest(ring, out, max);
-		if (count > 0 || take_wake(ring))
+		if (count > 0 || wake_take(&ring->wake))
 			return count;
 		last = deadline_ns != NEVER && ring->io.sys->now_ns() >= deadline_ns;
 		if (!list_empty(&ring->again))
@@ -427,14 +401,7 @@ static unsigned ring_reap(struct io *io, struct io_op **out, unsigned max, int64
 
 static void ring_wake(struct io *io)
 {
-	struct ring *ring = ring_of(io);
-	const uint64_t one = 1;
-	int saved = errno; /* this may be a signal handler */
-
-	if (!atomic_exchange_explicit(&ring->woken, true, memory_order_acq_rel))
-		while (write(ring->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR)
-			;
-	errno = saved;
+	wake_fire(&ring_of(io)->wake);
 }
 
 /* ---- Registered memory ---- */
@@ -476,8 +443,7 @@ static void ring_register_memory(struct io *io, void *memory, uint64_t bytes)
 
 static void release(struct ring *ring)
 {
-	if (ring->wake_fd >= 0)
-		close(ring->wake_fd);
+	wake_fini(&ring->wake);
 	free(ring);
 }
 
@@ -578,8 +544,7 @@ static int settle_in(struct ring *ring)
 	ring->uring.ring_fd = fd;
 	ring->uring.enter_ring_fd = fd;
 	io_uring_ring_dontfork(&ring->uring);
-	ring->wake_fd = fd_lift(ring->io.sys, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-	return ring->wake_fd < 0 ? -errno : 0;
+	return -wake_init(&ring->wake, ring->io.sys);
 }
 
 bool io_ring_possible(void)
@@ -621,7 +586,7 @@ int io_ring_create(const struct sys *sys, uint32_t depth, struct io **out, struc
 	ring->depth = depth;
 	ring->pid = getpid();
 	ring->disabled = true;
-	ring->wake_fd = -1;
+	ring->wake.fd = -1;
 	list_init(&ring->flying);
 	list_init(&ring->again);
 	list_init(&ring->ended);
