@@ -554,12 +554,23 @@ static void IX_08_total_size_is_only_a_hint(void)
 	leave();
 }
 
-static double seconds(void)
+static double seconds_of(clockid_t clock)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(clock, &now);
 	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* Passed, for what must not block; and used by this process, for what must not cost. */
+static double seconds(void)
+{
+	return seconds_of(CLOCK_MONOTONIC);
+}
+
+static double cpu_seconds(void)
+{
+	return seconds_of(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 static void IX_09_a_huge_index(void)
@@ -597,9 +608,9 @@ static void IX_09_a_million_entries(void)
 	fwrite(&len, 8, 1, shard);
 	fclose(index);
 	fclose(shard);
-	start = seconds();
+	start = cpu_seconds();
 	must(open_folder());
-	check(seconds() - start < 2);
+	check(cpu_seconds() - start < 2);
 	check_int(weir_model_tensor_count(model), count);
 	check_int(find("t999999"), 999999);
 	leave();
