@@ -7,8 +7,9 @@
  *	             again (EAGAIN, EINTR) <--after a pause------'
  *
  * Large requests go to the kernel one by one: a batch of neighbours is merged by the block layer into
- * fewer, larger requests and loses a tenth of the disk's rate.  Small ones wait for company until the
- * batch is full or the next reap.
+ * fewer, larger requests and loses a tenth of the disk's rate.  Each goes when the next one comes, and
+ * the last with the reap, whose system call hands it over and waits at once.  Small ones wait for
+ * company until the batch is full or the next reap.
  *
  * The ring is made by any thread, switched off; the first push or reap switches it on and binds it to
  * its thread, so that completions are worked off where they are reaped and no other task is
@@ -71,6 +72,7 @@ struct ring {
 	pid_t pid;
 	int broken; /* errno of an enter that failed for good, or 0 */
 	bool disabled;
+	bool large_waits; /* the last operation prepared was a large one */
 	pthread_t driver; /* set when it is no longer disabled */
 
 	struct list flying; /* operations in the kernel, or on the way there */
@@ -215,10 +217,22 @@ static void try_later(struct ring *ring, struct io_op *op)
 	list_push(&ring->again, &op->link);
 }
 
+/* Whether what is prepared has to be handed over before this operation joins it. */
+static bool must_go(const struct ring *ring, const struct io_op *op)
+{
+	unsigned waiting = io_uring_sq_ready(&ring->uring);
+
+	return waiting >= BATCH ||
+	       (waiting > 0 && (ring->large_waits || op->length >= ALONE_BYTES));
+}
+
 static void issue(struct ring *ring, struct io_op *op)
 {
-	struct io_uring_sqe *sqe = take_sqe(ring);
+	struct io_uring_sqe *sqe;
 
+	if (must_go(ring, op))
+		enter(ring);
+	sqe = take_sqe(ring);
 	if (unlikely(!sqe)) {
 		if (ring->broken)
 			end_op(ring, op, -ring->broken);
@@ -230,8 +244,7 @@ static void issue(struct ring *ring, struct io_op *op)
 	list_remove(&op->link);
 	list_push(&ring->flying, &op->link);
 	prepare(ring, sqe, op);
-	if (op->length >= ALONE_BYTES || io_uring_sq_ready(&ring->uring) >= BATCH)
-		enter(ring);
+	ring->large_waits = op->length >= ALONE_BYTES;
 }
 
 static int ring_push(struct io *io, struct io_op *op)
@@ -380,14 +393,18 @@ static unsigned ring_reap(struct io *io, struct io_op **out, unsigned max, int64
 	switch_on(ring);
 	issue_again(ring);
 	arm_wake(ring);
-	enter_if_needed(ring);
+	if (work_waits(ring))
+		enter(ring);
 	for (;;) {
 		int64_t until = deadline_ns;
 		bool last;
 
 		count = harvest(ring, out, max);
-		if (count > 0 || wake_take(&ring->wake))
+		if (count > 0 || wake_take(&ring->wake)) {
+			if (io_uring_sq_ready(&ring->uring) > 0)
+				enter(ring);
 			return count;
+		}
 		last = deadline_ns != NEVER && ring->io.sys->now_ns() >= deadline_ns;
 		if (!list_empty(&ring->again))
 			until = min_of(until, ring->again_ns);
