@@ -135,8 +135,9 @@ void group_wake_copiers(struct group *group)
 
 uint64_t group_request_bytes(const struct group *group, const struct source_object *object)
 {
-	if (group->ctx->opts.request_bytes)
-		return group->ctx->opts.request_bytes;
+	if (group->ctx->opts.request_bytes) /* but a block is the least that can be asked for */
+		return max_of(group->ctx->opts.request_bytes,
+			      (uint64_t)(object ? object->offset_align : 1));
 	return object && object->request_bytes ? object->request_bytes : REQUEST_DEFAULT;
 }
 
@@ -227,7 +228,7 @@ void group_unfly(struct group *group, const struct part *part)
 
 void group_check_time(struct group *group)
 {
-	int64_t now = group->ctx->sys->now_ns(), next = NEVER;
+	int64_t now = group->ctx->sys->now_ns(), next = NEVER, expected = NEVER;
 
 	if (now < atomic_load_explicit(&group->check_ns, memory_order_relaxed))
 		return;
@@ -240,6 +241,7 @@ void group_check_time(struct group *group)
 		next = min_of(next, transfer_check_time(sweep->transfer, now));
 	}
 	lock_drop(&group->lock);
-	if (next < atomic_load_explicit(&group->check_ns, memory_order_relaxed))
-		atomic_store_explicit(&group->check_ns, next, memory_order_relaxed);
+	/* Only over what stood there: what was added meanwhile has put 0, and wants its look. */
+	atomic_compare_exchange_strong_explicit(&group->check_ns, &expected, next,
+						memory_order_relaxed, memory_order_relaxed);
 }

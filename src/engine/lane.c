@@ -231,12 +231,12 @@ static void trace_part(const struct lane *lane, const struct part *part, int64_t
 		  part->start, part->request.offset + part->request.length - part->start);
 }
 
-static void copy_out(struct lane *lane, struct part *part)
+static void copy_out(struct lane *lane, struct part *part, uint64_t upto)
 {
 	struct trace *trace = lane->group->ctx->trace;
 	int64_t start = trace ? lane->group->ctx->sys->now_ns() : 0;
 
-	transfer_copy_out(part);
+	transfer_copy_out(part, upto);
 	if (trace)
 		trace_add(trace, TRACE_COPY, lane->index, start, lane->group->ctx->sys->now_ns(),
 			  part->start, part->end - part->start);
@@ -253,9 +253,11 @@ static bool land(struct lane *lane, struct part *part, struct extent **finished)
 		code = (int)request->result;
 	else
 		arrived += (uint64_t)request->result;
-	if (code == 0 && arrived < needed && request->result > 0 && !part->cancelling &&
-	    resubmit(lane, part))
-		return false;
+	if (code == 0 && arrived < needed && request->result > 0 && !part->cancelling) {
+		if (resubmit(lane, part))
+			return false;
+		code = WEIR_IO;
+	}
 	if (code == 0 && arrived < needed &&
 	    !(part->sweep->transfer->opts.flags & WEIR_TRANSFER_AT_END))
 		code = part->cancelling               ? WEIR_CANCELLED
@@ -264,8 +266,8 @@ static bool land(struct lane *lane, struct part *part, struct extent **finished)
 	if (lane->group->ctx->trace)
 		trace_part(lane, part, lane->group->ctx->sys->now_ns());
 	count_landed(part, arrived);
-	if (part->slot && code == 0)
-		copy_out(lane, part);
+	if (part->slot && arrived > part->start)
+		copy_out(lane, part, arrived);
 	transfer_landed(part, arrived, code, request->os_errno, finished);
 	return true;
 }
@@ -282,7 +284,7 @@ static int check_version(const struct extent *extent, struct version_check *chec
 {
 	struct source_object *object = extent->object->core;
 
-	if (extent->write || extent->status || extent->length == 0)
+	if (extent->write || extent->length == 0)
 		return 0;
 	if (checked->object != extent->object) {
 		checked->object = extent->object;

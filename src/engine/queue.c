@@ -127,6 +127,7 @@ void queue_forget(struct weir_queue *queue, const struct weir_transfer *transfer
 	queue->last = at;
 	signal_fd(queue);
 	lock_drop(&queue->lock);
+	ctx_wake(queue->ctx); /* others may have waited for the room */
 }
 
 bool queue_full(const struct weir_queue *queue)
@@ -176,7 +177,7 @@ int weir_queue_wait(struct weir_queue *queue, struct weir_done *out, unsigned ma
 		return error_set(err, WEIR_ARG, NULL, "waiting for 0 completions");
 	deadline = deadline_after(queue->ctx->sys, timeout_ns);
 	while (!(taken = queue_take(queue, out, max)))
-		if (!queue_sleep(queue, deadline))
+		if (timeout_ns == 0 || !queue_sleep(queue, deadline))
 			return error_set(err, WEIR_TIMEOUT, NULL, "no completion came in time");
 	return (int)min_of(taken, (unsigned)INT32_MAX);
 }

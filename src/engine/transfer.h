@@ -58,6 +58,7 @@ struct weir_transfer {
 	uint64_t flying;     /* requests on lanes */
 	bool open;           /* more plans may come */
 	bool stopping;       /* cancelled or out of time: nothing new is started */
+	int stop_code;       /* why */
 	bool closing;        /* being finished: completions go nowhere */
 	int64_t progress_ns; /* when the last request ended */
 	enum stall waits_for;
@@ -81,6 +82,9 @@ void transfer_fail_extent(struct weir_transfer *transfer, struct extent *extent,
 void transfer_fail_run(struct weir_transfer *transfer, struct weir_plan *plan, struct run *run,
 		       const struct weir_error *err);
 
+/* A plan that comes to a transfer which is stopping already. */
+void transfer_stop_plan(struct weir_transfer *transfer, struct weir_plan *plan);
+
 /* An extent of no bytes: at once. */
 void transfer_settle_empty(struct weir_transfer *transfer, struct extent *extent);
 
@@ -89,8 +93,9 @@ void transfer_settle_empty(struct weir_transfer *transfer, struct extent *extent
 /* A request was handed to a lane.  With the lock held. */
 void transfer_took_off(struct weir_transfer *transfer, const struct part *part);
 
-/* Copies what was staged to where it belongs.  Takes the lock as it needs it. */
-void transfer_copy_out(struct part *part);
+/* Copies what was staged, up to `upto` in the object, to where it belongs.  Takes the lock as it needs
+ * it. */
+void transfer_copy_out(struct part *part, uint64_t upto);
 
 /*
  * A request has ended: arrived up to `upto` in the object (the rest is past the end), or failed.
