@@ -486,18 +486,19 @@ static bool wait_quiet(struct weir_transfer *transfer, int64_t deadline_ns)
 	if (unsettled)
 		weir_transfer_cancel(transfer);
 	lock_take(&transfer->lock);
-	while (transfer->flying > 0) {
+	while (transfer->flying > 0 || transfer->landing > 0) {
+		/* Landing takes a lane microseconds, so it is waited for whatever the deadline. */
+		int64_t until = transfer->landing ? NEVER : deadline_ns;
+		bool moved;
+
 		lock_drop(&transfer->lock);
-		if (!ctx_idle(transfer->ctx)) {
-			lock_take(&transfer->lock);
-			if (transfer->flying > 0 &&
-			    !cond_wait(&transfer->quiet, &transfer->lock, deadline_ns))
-				break;
-			continue;
-		}
+		moved = ctx_idle(transfer->ctx);
 		lock_take(&transfer->lock);
+		if (!moved && (transfer->flying > 0 || transfer->landing > 0) &&
+		    !cond_wait(&transfer->quiet, &transfer->lock, until))
+			break;
 	}
-	quiet = transfer->flying == 0;
+	quiet = transfer->flying == 0 && transfer->landing == 0;
 	lock_drop(&transfer->lock);
 	return quiet;
 }
@@ -593,7 +594,7 @@ static bool is_quiet(struct weir_transfer *transfer)
 	bool quiet;
 
 	lock_take(&transfer->lock);
-	quiet = transfer->flying == 0;
+	quiet = transfer->flying == 0 && transfer->landing == 0;
 	lock_drop(&transfer->lock);
 	return quiet;
 }

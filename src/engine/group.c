@@ -41,12 +41,15 @@ int group_create(struct weir_ctx *ctx, struct source *source, struct group **out
 	return 0;
 }
 
-void group_destroy(struct group *group)
+void group_stop(struct group *group)
 {
-	if (!group)
-		return;
 	for (uint32_t i = 0; i < group->lane_count; i++)
 		lane_destroy(group->lanes[i]);
+	group->lane_count = 0;
+}
+
+void group_destroy(struct group *group)
+{
 	group->source->ops->destroy(group->source);
 	lock_fini(&group->lock);
 	free(group);

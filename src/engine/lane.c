@@ -326,7 +326,7 @@ static void end_part(struct lane *lane, struct part *part, struct version_check 
 	settle_finished(transfer, finished, checked);
 	group_unfly(lane->group, part);
 	part_free(lane, part);
-	transfer_unfly(transfer);
+	transfer_let_go(transfer);
 }
 
 /* ---- Fill ---- */

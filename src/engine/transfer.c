@@ -226,10 +226,10 @@ void transfer_took_off(struct weir_transfer *transfer, const struct part *part)
 	count(&transfer->counters, bytes_requested, part->request.length);
 }
 
-void transfer_unfly(struct weir_transfer *transfer)
+void transfer_let_go(struct weir_transfer *transfer)
 {
 	lock_take(&transfer->lock);
-	if (--transfer->flying == 0)
+	if (--transfer->landing == 0 && transfer->flying == 0)
 		cond_wake_all(&transfer->quiet);
 	lock_drop(&transfer->lock);
 }
@@ -315,6 +315,8 @@ void transfer_landed(struct part *part, uint64_t upto, int code, int os_errno,
 	struct piece piece;
 
 	lock_take(&transfer->lock);
+	transfer->flying--;
+	transfer->landing++;
 	transfer->progress_ns = transfer->ctx->sys->now_ns();
 	while (part_next(part, &cursor, &piece)) {
 		if (last && piece.extent != last)

@@ -55,7 +55,8 @@ struct weir_transfer {
 	struct alone *alone;
 	uint64_t unsettled;  /* extents without a completion */
 	uint64_t lent;       /* extents with one, whose memory may still be written */
-	uint64_t flying;     /* requests on lanes */
+	uint64_t flying;     /* requests that a source holds */
+	uint64_t landing;    /* those that came back, while a lane still does their books */
 	bool open;           /* more plans may come */
 	bool stopping;       /* cancelled or out of time: nothing new is started */
 	int stop_code;       /* why */
@@ -107,8 +108,8 @@ void transfer_landed(struct part *part, uint64_t upto, int code, int os_errno,
 /* Settles extents that landed; the lane has let go of their requests. */
 void transfer_settle(struct weir_transfer *transfer, struct extent *extent, int code);
 
-/* One request less on a lane: the last thing that a lane says of a part. */
-void transfer_unfly(struct weir_transfer *transfer);
+/* The last thing that a lane says of a part: nothing of the transfer is touched after it. */
+void transfer_let_go(struct weir_transfer *transfer);
 
 /* Has its time come, or did it stop making progress?  Returns when to ask again. */
 int64_t transfer_check_time(struct weir_transfer *transfer, int64_t now_ns);
