@@ -3,7 +3,7 @@
 
 #include "weir/dtype.h"
 
-static const struct dtype_info infos[DTYPE_COUNT + 1] = {
+const struct dtype_info dtype_infos[DTYPE_COUNT + 1] = {
 	[DTYPE_BOOL] = {"BOOL", 8, 1, 1},
 	[DTYPE_F4] = {"F4", 4, 2, 1},
 	[DTYPE_F6_E2M3] = {"F6_E2M3", 6, 4, 3},
@@ -58,16 +58,11 @@ static const struct dtype_info infos[DTYPE_COUNT + 1] = {
 	[DTYPE_COUNT] = {"?", 0, 1, 0},
 };
 
-const struct dtype_info *dtype_info(unsigned dtype)
-{
-	return &infos[dtype < DTYPE_COUNT ? dtype : DTYPE_COUNT];
-}
-
 int dtype_find(struct bytes name)
 {
 	for (int i = 0; i < DTYPE_SAFETENSORS_COUNT; i++)
-		if (name.len == strlen(infos[i].name) &&
-		    memcmp(name.at, infos[i].name, name.len) == 0)
+		if (name.len == strlen(dtype_infos[i].name) &&
+		    memcmp(name.at, dtype_infos[i].name, name.len) == 0)
 			return i;
 	return -1;
 }
@@ -76,9 +71,9 @@ const struct dtype_info *dtype_named(const char *name)
 {
 	unsigned i = 0;
 
-	while (i < DTYPE_COUNT && strcmp(infos[i].name, name) != 0)
+	while (i < DTYPE_COUNT && strcmp(dtype_infos[i].name, name) != 0)
 		i++;
-	return &infos[i];
+	return &dtype_infos[i];
 }
 
 /* The public numbers are ours plus one: 0 is what only a name tells. */
@@ -96,7 +91,7 @@ static const struct dtype_info *public_info(int dtype)
 {
 	bool known = dtype > WEIR_DTYPE_OTHER && dtype < WEIR_DTYPE_COUNT;
 
-	return &infos[known ? dtype - 1 : DTYPE_COUNT];
+	return &dtype_infos[known ? dtype - 1 : DTYPE_COUNT];
 }
 
 const char *weir_dtype_name(int dtype)

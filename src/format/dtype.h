@@ -79,8 +79,13 @@ struct dtype_info {
 	uint16_t block_bytes;
 };
 
+extern const struct dtype_info dtype_infos[DTYPE_COUNT + 1];
+
 /* Never NULL for a value of the enum; "?" for any other number. */
-const struct dtype_info *dtype_info(unsigned dtype);
+static inline const struct dtype_info *dtype_info(unsigned dtype)
+{
+	return &dtype_infos[dtype < DTYPE_COUNT ? dtype : DTYPE_COUNT];
+}
 
 /* The type that safetensors calls so, or -1. */
 int dtype_find(struct bytes name);

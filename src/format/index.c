@@ -8,8 +8,9 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-/* How far ahead the slots are fetched while the table is built: they lie anywhere in it. */
+/* How far ahead the slots of a table that no near cache holds are fetched: they lie anywhere in it. */
 #define LOOK_AHEAD 16
+#define LOOK_FAR   50000
 
 uint32_t format_hash(struct bytes name, uint64_t seed)
 {
@@ -41,10 +42,11 @@ static bool same_text(const char *text, const struct format_text *a, const struc
 	       memcmp(text + a->at, text + b->at, a->len) == 0;
 }
 
-uint32_t format_place(const char *text, const struct format_text *first, size_t stride, size_t n,
-		      uint32_t *slots, unsigned slot_bits)
+/* The number of the one that reads like `name`, the nth: n itself where it is new, and placed now. */
+static inline uint32_t place(const char *text, const struct format_text *first, size_t stride,
+			     const struct format_text *name, size_t n, uint32_t *slots,
+			     unsigned slot_bits)
 {
-	const struct format_text *name = nth(first, stride, n);
 	size_t mask = ((size_t)1 << slot_bits) - 1;
 	size_t at = slot_of(name->hash, slot_bits);
 
@@ -53,6 +55,12 @@ uint32_t format_place(const char *text, const struct format_text *first, size_t 
 			return slots[at] - 1;
 	slots[at] = (uint32_t)n + 1;
 	return (uint32_t)n;
+}
+
+uint32_t format_place(const char *text, const struct format_text *first, size_t stride, size_t n,
+		      uint32_t *slots, unsigned slot_bits)
+{
+	return place(text, first, stride, nth(first, stride, n), n, slots, slot_bits);
 }
 
 static void clear_slots(uint32_t *slots, unsigned slot_bits, size_t count)
@@ -64,14 +72,15 @@ static void clear_slots(uint32_t *slots, unsigned slot_bits, size_t count)
 ptrdiff_t format_link(const char *text, const struct format_text *first, size_t stride,
 		      size_t count, uint32_t *slots, unsigned slot_bits)
 {
-	clear_slots(slots, slot_bits, count);
-	for (size_t i = 0; i < count; i++) {
-		if (count - i > LOOK_AHEAD) {
-			const struct format_text *soon = nth(first, stride, i + LOOK_AHEAD);
+	const struct format_text *name = first;
+	bool far = count > LOOK_FAR;
 
-			__builtin_prefetch(&slots[slot_of(soon->hash, slot_bits)], 1);
-		}
-		if (format_place(text, first, stride, i, slots, slot_bits) != i)
+	clear_slots(slots, slot_bits, count);
+	for (size_t i = 0; i < count; i++, name = nth(name, stride, 1)) {
+		if (far && count - i > LOOK_AHEAD)
+			__builtin_prefetch(
+				&slots[slot_of(nth(name, stride, LOOK_AHEAD)->hash, slot_bits)], 1);
+		if (place(text, first, stride, name, i, slots, slot_bits) != i)
 			return (ptrdiff_t)i;
 	}
 	return -1;

@@ -165,6 +165,7 @@ int safetensors_parse(const struct format_input *in, struct format_index **out,
 		.in = in,
 		.lenient = lenient,
 		.name_max = lenient ? SAFETENSORS_HEADER_MAX_BYTES : SAFETENSORS_NAME_MAX_BYTES,
+		.dtype_key = 1, /* with a mask of 0: matches nothing */
 		.rank_max = lenient ? SAFETENSORS_RANK_MAX_LENIENT : SAFETENSORS_RANK_MAX,
 	};
 	uint64_t need;

@@ -5,31 +5,6 @@
 
 #include "base/size.h"
 
-int safetensors_bytes(unsigned dtype, const uint64_t *dims, size_t rank, bool lenient,
-		      uint64_t *out)
-{
-	uint64_t elements = 1, bits;
-	bool zero = false;
-
-	for (size_t i = 0; i < rank; i++) {
-		if (unlikely(dims[i] == 0)) {
-			zero = true;
-			if (lenient)
-				elements = 0;
-		} else if (unlikely(!size_mul(elements, dims[i], &elements))) {
-			return WEIR_H_OVERFLOW;
-		}
-	}
-	if (unlikely(zero))
-		elements = 0;
-	if (unlikely(!size_mul(elements, dtype_info(dtype)->bits, &bits)))
-		return WEIR_H_OVERFLOW;
-	if (unlikely(bits % 8))
-		return WEIR_H_SUBBYTE;
-	*out = bits / 8;
-	return 0;
-}
-
 /* begin is not where the tensor before ended, or end is before begin. */
 static int wrong_offsets(struct json *json, const char *at, uint64_t begin, uint64_t end,
 			 uint64_t cursor)
@@ -60,8 +35,8 @@ static int check_one(struct json *json, const struct table *table,
 	json->subject = (struct bytes){at, tensor->name.len};
 	if (begin != cursor || end < begin)
 		return wrong_offsets(json, at, begin, end, cursor);
-	ret = safetensors_bytes(tensor->dtype, table->words + tensor->dims_at, tensor->rank,
-				lenient, &bytes);
+	ret = safetensors_bytes(dtype_info(tensor->dtype)->bits, table->words + tensor->dims_at,
+				tensor->rank, lenient, &bytes);
 	if (ret == WEIR_H_OVERFLOW)
 		return json_fail(json, ret, at, "the size of its shape in %s overflows 64 bits",
 				 dtype);

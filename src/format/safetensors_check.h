@@ -10,6 +10,7 @@
 #ifndef FORMAT_SAFETENSORS_CHECK_H
 #define FORMAT_SAFETENSORS_CHECK_H
 
+#include "base/size.h"
 #include "format/json.h"
 #include "format/table.h"
 
@@ -17,8 +18,30 @@
  * Bytes of a tensor: 0, WEIR_H_OVERFLOW or WEIR_H_SUBBYTE.  The reference multiplies from left to
  * right, so a zero hides only the overflow behind it; strict refuses that one as well.
  */
-int safetensors_bytes(unsigned dtype, const uint64_t *dims, size_t rank, bool lenient,
-		      uint64_t *out);
+static inline int safetensors_bytes(unsigned element_bits, const uint64_t *dims, size_t rank,
+				    bool lenient, uint64_t *out)
+{
+	uint64_t elements = 1, bits;
+	bool zero = false;
+
+	for (size_t i = 0; i < rank; i++) {
+		if (unlikely(dims[i] == 0)) {
+			zero = true;
+			if (lenient)
+				elements = 0;
+		} else if (unlikely(!size_mul(elements, dims[i], &elements))) {
+			return WEIR_H_OVERFLOW;
+		}
+	}
+	if (unlikely(zero))
+		elements = 0;
+	if (unlikely(!size_mul(elements, element_bits, &bits)))
+		return WEIR_H_OVERFLOW;
+	if (unlikely(bits % 8))
+		return WEIR_H_SUBBYTE;
+	*out = bits / 8;
+	return 0;
+}
 
 /* All tensors of the linked table; *end is where the last one ends. */
 must_use int safetensors_check(struct json *json, struct table *table, bool lenient, uint64_t *end);

@@ -254,7 +254,7 @@ static int take_entry_array(struct reader *p, struct format_tensor *tensor)
 
 static int take_entry(struct reader *p, struct bytes name)
 {
-	struct format_tensor tensor = {.name = reader_text(p, name)};
+	struct format_tensor *tensor = &p->table.tensors[p->table.tensor_count];
 	char c = json_peek(&p->json);
 	int ret;
 
@@ -268,14 +268,15 @@ static int take_entry(struct reader *p, struct bytes name)
 				 p->name_max);
 	if (!p->lenient && name.len && memchr(name.at, 0, name.len))
 		return json_fail(&p->json, WEIR_H_NAME, name.at, "a NUL character in the name");
+	*tensor = (struct format_tensor){.name = reader_text(p, name)};
 	if (c == '{')
-		ret = take_entry_object(p, &tensor);
+		ret = take_entry_object(p, tensor);
 	else if (c == '[' && p->lenient)
-		ret = take_entry_array(p, &tensor);
+		ret = take_entry_array(p, tensor);
 	else
 		return reader_wrong_type(p, WEIR_H_SCHEMA, "its entry is not an object");
 	if (ret == 0)
-		reader_account(p, &tensor);
+		reader_account(p, tensor);
 	p->json.subject = (struct bytes){0};
 	return ret;
 }

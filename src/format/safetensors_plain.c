@@ -2,50 +2,51 @@
 /*
  * Entries as writers write them: `"name":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}`.
  *
- * Every step reads ahead without looking for the end of the text, which is at least PLAIN_MARGIN
- * bytes behind `last`; what could go on for ever (a name, the dimensions) looks at `last`.
+ * A member is read ahead of without looking for the end of the text, which is at least PLAIN_MARGIN
+ * bytes behind `last`; what could go on for ever, the name, looks at `last`.
  */
 #include "format/safetensors_reader.h"
 #include "format/scan.h"
 
-/* More than the longest way from one look at `last` to the next. */
-#define PLAIN_MARGIN 64
+/* From one look at `last` to the next: 12 + 8 + 10 + 32 + 17 + 32 bytes, and two for the end. */
+#define PLAIN_MARGIN 128
 
 #define PLAIN(at, literal) (memcmp((at), (literal), sizeof(literal) - 1) == 0)
 
-/* Up to fifteen digits without a leading zero; NULL for anything else. */
-static inline const char *plain_number(const char *at, uint64_t *out)
+/* 1 to 16 digits, all of which are there; without a leading zero, as the caller has seen. */
+static inline uint64_t number_at(const char *at, unsigned len)
 {
-	static const uint32_t powers[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000};
-	uint64_t chunk = load_le64(at), value;
-	unsigned run = digit_run(chunk), more;
-
-	if (unlikely(run == 0 || (*at == '0' && run > 1)))
-		return NULL;
-	value = digit_value(chunk, run);
-	if (run == 8) {
-		chunk = load_le64(at + 8);
-		more = digit_run(chunk);
-		if (unlikely(more == 8))
-			return NULL;
-		if (more)
-			value = value * powers[more] + digit_value(chunk, more);
-		run += more;
-	}
-	*out = value;
-	return at + run;
+	if (len <= 8)
+		return digit_value(load_le64(at), len);
+	return digit_value(load_le64(at), len - 8) * 100000000 +
+	       digit_value(load_le64(at + len - 8), 8);
 }
 
-/* At the first character behind the quote: the type, for names of at most seven characters. */
+static inline bool plain_digits(const char *at, unsigned len, unsigned len_max)
+{
+	return len - 1 < len_max && (*at != '0' || len == 1);
+}
+
+/*
+ * At the first character behind the quote: the type, for names of at most seven characters.  What
+ * was there the last time is there again, mostly, and then the processor need not wait for the length.
+ */
 static inline const char *plain_dtype(struct reader *p, const char *at, uint32_t *out)
 {
-	uint64_t chunk = load_le64(at), quote = zero_bytes(chunk ^ EACH_BYTE('"')), key;
-	unsigned len = quote ? (unsigned)__builtin_ctzll(quote) / 8 : 0;
+	uint64_t chunk = load_le64(at), quote, key;
+	unsigned len;
 	size_t slot;
 
+	if (likely((chunk & p->dtype_mask) == p->dtype_key)) {
+		*out = p->dtype;
+		return at + p->dtype_len + 1;
+	}
+	quote = zero_bytes(chunk ^ EACH_BYTE('"'));
+	len = quote ? (unsigned)__builtin_ctzll(quote) / 8 : 0;
 	if (unlikely(len == 0))
 		return NULL;
-	key = chunk & ((UINT64_C(1) << 8 * len) - 1);
+	p->dtype_mask = UINT64_MAX >> (56 - 8 * len);
+	key = chunk & p->dtype_mask;
 	slot = (size_t)(key * UINT64_C(0x9E3779B97F4A7C15) >> (64 - DTYPE_CACHE_BITS));
 	if (unlikely(p->dtypes[slot].key != key)) {
 		int dtype = dtype_find((struct bytes){at, len});
@@ -55,37 +56,60 @@ static inline const char *plain_dtype(struct reader *p, const char *at, uint32_t
 		p->dtypes[slot].key = key;
 		p->dtypes[slot].dtype = (uint32_t)dtype;
 	}
-	*out = p->dtypes[slot].dtype;
+	p->dtype_key = key;
+	p->dtype_len = len;
+	*out = p->dtype = p->dtypes[slot].dtype;
 	return at + len + 1;
 }
 
-/* Behind `"shape":[`, to behind the closing bracket. */
-static inline const char *plain_shape(struct reader *p, const char *at, const char *last,
-				      uint32_t *rank)
+/* Behind `"shape":[`, to behind the closing bracket: dimensions that fill less than 32 characters. */
+static inline const char *plain_shape(struct reader *p, const char *at, uint32_t *rank)
 {
 	uint64_t *dims = p->table.words + p->table.word_count;
-	uint32_t n = 0;
+	uint32_t bits = other_bits(at), n = 0;
 
 	if (*at == ']') {
 		*rank = 0;
 		return at + 1;
 	}
-	for (;;) {
-		at = plain_number(at, &dims[n]);
-		if (unlikely(!at || at > last))
+	for (unsigned from = 0; bits; n++) {
+		unsigned to = (unsigned)__builtin_ctz(bits);
+
+		if (unlikely(!plain_digits(at + from, to - from, 8)))
 			return NULL;
-		n++;
-		if (*at++ != ',')
-			break;
-		if (unlikely(n == SAFETENSORS_RANK_MAX))
+		dims[n] = digit_value(load_le64(at + from), to - from);
+		if (at[to] == ']') {
+			*rank = n + 1;
+			return at + to + 1;
+		}
+		if (unlikely(at[to] != ','))
 			return NULL;
+		from = to + 1;
+		bits &= bits - 1;
 	}
-	*rank = n;
-	return at[-1] == ']' ? at : NULL;
+	return NULL;
+}
+
+/* Behind `"data_offsets":[`, to behind the entry. */
+static inline const char *plain_offsets(const char *at, struct format_tensor *tensor)
+{
+	uint32_t bits = other_bits(at);
+	unsigned comma, close;
+
+	if (unlikely((bits & (bits - 1)) == 0))
+		return NULL;
+	comma = (unsigned)__builtin_ctz(bits);
+	close = (unsigned)__builtin_ctz(bits & (bits - 1));
+	if (unlikely(at[comma] != ',' || !PLAIN(at + close, "]}") || !plain_digits(at, comma, 16) ||
+		     !plain_digits(at + comma + 1, close - comma - 1, 16)))
+		return NULL;
+	tensor->offset_bytes = number_at(at, comma);
+	tensor->size_bytes = number_at(at + comma + 1, close - comma - 1);
+	return at + close + 2;
 }
 
 /* `{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}`: what follows it, or NULL. */
-static inline const char *plain_entry(struct reader *p, const char *at, const char *last,
+static inline const char *plain_entry(struct reader *p, const char *at,
 				      struct format_tensor *tensor)
 {
 	if (unlikely(!PLAIN(at, "{\"dtype\":\"")))
@@ -93,20 +117,16 @@ static inline const char *plain_entry(struct reader *p, const char *at, const ch
 	at = plain_dtype(p, at + 10, &tensor->dtype);
 	if (unlikely(!at || !PLAIN(at, ",\"shape\":[")))
 		return NULL;
-	at = plain_shape(p, at + 10, last, &tensor->rank);
-	if (unlikely(!at || at > last || !PLAIN(at, ",\"data_offsets\":[")))
+	at = plain_shape(p, at + 10, &tensor->rank);
+	if (unlikely(!at || !PLAIN(at, ",\"data_offsets\":[")))
 		return NULL;
-	at = plain_number(at + 17, &tensor->offset_bytes);
-	if (unlikely(!at || *at != ','))
-		return NULL;
-	at = plain_number(at + 1, &tensor->size_bytes);
-	return likely(at && PLAIN(at, "]}")) ? at + 2 : NULL;
+	return plain_offsets(at + 17, tensor);
 }
 
 /* One member from its quote on; what follows it, or NULL with nothing changed. */
 static inline const char *plain_member(struct reader *p, const char *at, const char *last)
 {
-	struct format_tensor tensor;
+	struct format_tensor *tensor = &p->table.tensors[p->table.tensor_count];
 	struct bytes name;
 	const char *end;
 
@@ -117,13 +137,13 @@ static inline const char *plain_member(struct reader *p, const char *at, const c
 	if (unlikely(end == last || !PLAIN(end, "\":") || name.len > SAFETENSORS_NAME_MAX_BYTES ||
 		     bytes_equal(name, BYTES("__metadata__"))))
 		return NULL;
-	at = plain_entry(p, end + 2, last, &tensor);
+	at = plain_entry(p, end + 2, tensor);
 	if (unlikely(!at))
 		return NULL;
-	tensor.name = reader_text(p, name);
-	tensor.dims_at = (uint32_t)p->table.word_count;
-	p->table.word_count += tensor.rank;
-	reader_account(p, &tensor);
+	tensor->name = reader_text(p, name);
+	tensor->dims_at = (uint32_t)p->table.word_count;
+	p->table.word_count += tensor->rank;
+	reader_account(p, tensor);
 	return at;
 }
 

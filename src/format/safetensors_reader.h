@@ -38,23 +38,29 @@ struct reader {
 	bool odd;        /* one did not, or its size is not what shape and type say */
 	bool metadata_seen, metadata_there;
 	struct {
-		uint64_t key; /* up to seven characters of a dtype; 0: nothing here */
+		uint64_t key; /* up to seven characters of a dtype and the quote; 0: nothing here */
 		uint32_t dtype;
 	} dtypes[1 << DTYPE_CACHE_BITS]; /* those met last */
+	uint64_t dtype_key, dtype_mask;  /* the very last, with the quote behind it */
+	uint32_t dtype, dtype_len;
 };
 
-/* Adds a tensor whose dimensions are the last `rank` words; keeps count of what is covered. */
+/*
+ * Counts in the tensor that was filled in behind the last one of the table; its dimensions are the last
+ * `rank` words.  Keeps account of what is covered.
+ */
 static inline void reader_account(struct reader *p, struct format_tensor *tensor)
 {
 	uint64_t begin = tensor->offset_bytes, end = tensor->size_bytes, bytes;
 	const uint64_t *dims = p->table.words + tensor->dims_at;
 
 	if (unlikely(begin != p->cursor || end < begin ||
-		     safetensors_bytes(tensor->dtype, dims, tensor->rank, p->lenient, &bytes) < 0 ||
+		     safetensors_bytes(dtype_info(tensor->dtype)->bits, dims, tensor->rank,
+				       p->lenient, &bytes) < 0 ||
 		     bytes != end - begin))
 		p->odd = true;
 	p->cursor = end;
-	p->table.tensors[p->table.tensor_count++] = *tensor;
+	p->table.tensor_count++;
 }
 
 static inline struct format_text reader_text(const struct reader *p, struct bytes name)

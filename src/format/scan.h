@@ -54,22 +54,30 @@ static inline unsigned plain_run(uint64_t chunk)
 	return special ? (unsigned)__builtin_ctzll(special) / 8 : 8;
 }
 
+#ifdef __SSE2__
+/* A bit for each of sixteen bytes that ends a run of plain string text. */
+static inline uint64_t special_bits(const char *at)
+{
+	__m128i v = _mm_loadu_si128((const __m128i_u *)at);
+	__m128i hit = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')),
+						_mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))),
+				   _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1F)), v));
+
+	return (uint64_t)(unsigned)_mm_movemask_epi8(hit);
+}
+#endif
+
 /* The first byte of a string's text that is a quote, a backslash or a control character; or end. */
 static inline const char *scan_string(const char *at, const char *end)
 {
 #ifdef __SSE2__
-	const __m128i quote = _mm_set1_epi8('"'), backslash = _mm_set1_epi8('\\');
-	const __m128i control = _mm_set1_epi8(0x1F);
+	/* Nearly every name ends within 64 bytes: no loop whose length has to be guessed. */
+	for (; end - at >= 64; at += 64) {
+		uint64_t bits = special_bits(at) | special_bits(at + 16) << 16 |
+				special_bits(at + 32) << 32 | special_bits(at + 48) << 48;
 
-	for (; end - at >= 16; at += 16) {
-		__m128i v = _mm_loadu_si128((const __m128i_u *)at);
-		__m128i hit = _mm_or_si128(
-			_mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, backslash)),
-			_mm_cmpeq_epi8(_mm_min_epu8(v, control), v));
-		unsigned mask = (unsigned)_mm_movemask_epi8(hit);
-
-		if (mask)
-			return at + __builtin_ctz(mask);
+		if (bits)
+			return at + __builtin_ctzll(bits);
 	}
 #endif
 	for (; end - at >= 8; at += 8) {
@@ -90,6 +98,34 @@ static inline unsigned digit_run(uint64_t chunk)
 	uint64_t other = ((value + EACH_BYTE(0x76)) | value) & EACH_BYTE(0x80);
 
 	return other ? (unsigned)__builtin_ctzll(other) / 8 : 8;
+}
+
+/* A bit for each of eight bytes that is no decimal digit. */
+static inline uint32_t other_bits_word(uint64_t chunk)
+{
+	uint64_t value = chunk ^ EACH_BYTE('0');
+	uint64_t other = ((value & EACH_BYTE(0x7F)) + EACH_BYTE(0x76)) | value;
+
+	/* The high bits of the bytes, gathered by a multiplication. */
+	return (uint32_t)((other >> 7 & EACH_BYTE(1)) * UINT64_C(0x0102040810204080) >> 56);
+}
+
+/* The same of 32 bytes. */
+static inline uint32_t other_bits(const char *at)
+{
+#ifdef __SSE2__
+	const __m128i zero = _mm_set1_epi8('0'), ten = _mm_set1_epi8(10);
+	__m128i a = _mm_sub_epi8(_mm_loadu_si128((const __m128i_u *)at), zero);
+	__m128i b = _mm_sub_epi8(_mm_loadu_si128((const __m128i_u *)(at + 16)), zero);
+
+	a = _mm_cmpeq_epi8(_mm_max_epu8(a, ten), a);
+	b = _mm_cmpeq_epi8(_mm_max_epu8(b, ten), b);
+	return (uint32_t)_mm_movemask_epi8(a) | (uint32_t)_mm_movemask_epi8(b) << 16;
+#else
+	return other_bits_word(load_le64(at)) | other_bits_word(load_le64(at + 8)) << 8 |
+	       other_bits_word(load_le64(at + 16)) << 16 |
+	       other_bits_word(load_le64(at + 24)) << 24;
+#endif
 }
 
 /* The value of the first `run` (1 to 8) digits of eight bytes: pairs, then fours, then all. */

@@ -7,6 +7,9 @@
 #include "base/size.h"
 #include "weir/error.h"
 
+/* Less than this is not worth a system call: nobody touched it. */
+#define WORTH_GIVING_BACK ((size_t)1 << 20)
+
 #define META_WORDS (sizeof(struct format_meta) / sizeof(uint64_t))
 _Static_assert(sizeof(struct format_meta) % sizeof(uint64_t) == 0, "metadata is whole words");
 _Static_assert(sizeof(struct format_index) % sizeof(uint64_t) == 0, "tensors follow the index");
@@ -37,6 +40,7 @@ int table_init(struct table *table, const struct table_bounds *bounds)
 	table->block = malloc((size_t)bytes);
 	if (!table->block)
 		return WEIR_NOMEM;
+	table->block_bytes = (size_t)bytes;
 	*table->block = (struct format_index){0};
 	table->tensors = (struct format_tensor *)(table->block + 1);
 	table->tensor_max = (size_t)bounds->tensors;
@@ -145,9 +149,11 @@ struct format_index *table_finish(struct table *table)
 	size_t words = place_in(table->block, table->words);
 	size_t slots = place_in(table->block, table->slots);
 	size_t order = table->by_offset ? place_in(table->block, table->by_offset) : 0;
-	struct format_index *index = realloc(table->block, used);
+	struct format_index *index = table->block;
 	const char *base;
 
+	if (table->block_bytes - used >= WORTH_GIVING_BACK)
+		index = realloc(table->block, used);
 	if (!index)
 		index = table->block;
 	base = (const char *)index;

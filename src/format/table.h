@@ -7,7 +7,7 @@
  *
  * One allocation, made from upper bounds that the parser counted in the text beforehand.  What is not
  * written is not touched, so a bound that was too high costs addresses and no memory, and
- * table_finish() gives the rest back.
+ * table_finish() gives back what is much.
  */
 #ifndef FORMAT_TABLE_H
 #define FORMAT_TABLE_H
@@ -16,6 +16,7 @@
 
 struct table {
 	struct format_index *block; /* owned until table_finish() */
+	size_t block_bytes;
 	struct format_tensor *tensors;
 	size_t tensor_count, tensor_max;
 	uint64_t *words; /* dimensions, and metadata as whole records */

@@ -261,6 +261,24 @@ static void digits_eight_at_a_time_are_the_digits(void)
 			memcpy(&chunk, text, 8);
 			check_int(digit_run(chunk), run);
 			check_int(digit_value(chunk, run), value);
+			check_int(other_bits_word(chunk), 0xFF << run & 0xFF);
+		}
+}
+
+static void other_bytes_than_digits_have_a_bit(void)
+{
+	for (unsigned at = 0; at < 32; at++)
+		for (unsigned c = 0; c < 256; c++) {
+			char text[32];
+			uint32_t bit = c >= '0' && c <= '9' ? 0 : UINT32_C(1) << at;
+			uint32_t words = 0;
+
+			memset(text, '0' + (int)at % 10, sizeof(text));
+			text[at] = (char)c;
+			for (int i = 0; i < 4; i++)
+				words |= other_bits_word(load_le64(text + 8 * i)) << 8 * i;
+			check_int(other_bits(text), bit);
+			check_int(words, bit);
 		}
 }
 
@@ -335,6 +353,7 @@ int main(int argc, char **argv)
 		TEST(strings_end_where_they_end_at_any_length),
 		TEST(numbers_say_what_they_are),
 		TEST(digits_eight_at_a_time_are_the_digits),
+		TEST(other_bytes_than_digits_have_a_bit),
 		TEST(plain_runs_of_eight_are_found_without_vectors),
 		TEST(counts_and_utf8_at_every_length_and_place),
 		TEST(messages_say_where),

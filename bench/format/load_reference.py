@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""load_reference.py FILE: opens it and lists its names: ns, tensors, peak of memory above the start."""
+import sys
+import time
+
+import numpy  # noqa: F401  (what the reference loads by itself is no part of the time)
+from safetensors import safe_open
+
+
+def status_bytes(field):
+    with open("/proc/self/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith(field)) * 1024
+
+
+before = status_bytes("VmRSS")
+start = time.perf_counter_ns()
+with safe_open(sys.argv[1], framework="np") as file:
+    tensors = len(file.keys())
+    print(time.perf_counter_ns() - start, tensors, status_bytes("VmHWM") - before)
