@@ -65,6 +65,11 @@ uint64_t lane_slot_bytes(const struct lane *lane)
 	return lane->staging.slot_bytes;
 }
 
+bool lane_has_slots(const struct lane *lane)
+{
+	return lane->staging.memory != NULL;
+}
+
 char *lane_slot_take(struct lane *lane, uint64_t bytes)
 {
 	char *slot = staging_take(&lane->staging, bytes);
@@ -231,12 +236,12 @@ static void trace_part(const struct lane *lane, const struct part *part, int64_t
 		  part->start, part->request.offset + part->request.length - part->start);
 }
 
-static void copy_out(struct lane *lane, struct part *part, uint64_t upto)
+static void copy_out(struct lane *lane, struct part *part)
 {
 	struct trace *trace = lane->group->ctx->trace;
 	int64_t start = trace ? lane->group->ctx->sys->now_ns() : 0;
 
-	transfer_copy_out(part, upto);
+	transfer_copy_out(part);
 	if (trace)
 		trace_add(trace, TRACE_COPY, lane->index, start, lane->group->ctx->sys->now_ns(),
 			  part->start, part->end - part->start);
@@ -253,11 +258,9 @@ static bool land(struct lane *lane, struct part *part, struct extent **finished)
 		code = (int)request->result;
 	else
 		arrived += (uint64_t)request->result;
-	if (code == 0 && arrived < needed && request->result > 0 && !part->cancelling) {
-		if (resubmit(lane, part))
-			return false;
-		code = WEIR_IO;
-	}
+	if (code == 0 && arrived < needed && request->result > 0 && !part->cancelling &&
+	    resubmit(lane, part))
+		return false;
 	if (code == 0 && arrived < needed &&
 	    !(part->sweep->transfer->opts.flags & WEIR_TRANSFER_AT_END))
 		code = part->cancelling               ? WEIR_CANCELLED
@@ -266,8 +269,8 @@ static bool land(struct lane *lane, struct part *part, struct extent **finished)
 	if (lane->group->ctx->trace)
 		trace_part(lane, part, lane->group->ctx->sys->now_ns());
 	count_landed(part, arrived);
-	if (part->slot && arrived > part->start)
-		copy_out(lane, part, arrived);
+	if (part->slot && code == 0)
+		copy_out(lane, part);
 	transfer_landed(part, arrived, code, request->os_errno, finished);
 	return true;
 }
@@ -326,7 +329,7 @@ static void end_part(struct lane *lane, struct part *part, struct version_check 
 	settle_finished(transfer, finished, checked);
 	group_unfly(lane->group, part);
 	part_free(lane, part);
-	transfer_let_go(transfer);
+	transfer_unfly(transfer);
 }
 
 /* ---- Fill ---- */

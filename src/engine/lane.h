@@ -37,6 +37,7 @@ int64_t lane_next_ns(struct lane *lane);
 /* For the planner: may it take requests that cost no processor?  Staging. */
 bool lane_may_read_direct(const struct lane *lane);
 uint64_t lane_slot_bytes(const struct lane *lane);
-char *lane_slot_take(struct lane *lane, uint64_t bytes); /* NULL: none is free */
+char *lane_slot_take(struct lane *lane, uint64_t bytes); /* NULL: none is free, or there are none */
+bool lane_has_slots(const struct lane *lane);            /* false: the system gave no memory */
 
 #endif

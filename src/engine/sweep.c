@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/sweep.h"
 
+#include <errno.h>
+
 #include "base/error.h"
 #include "base/size.h"
 #include "engine/context.h"
@@ -248,22 +250,19 @@ static uint64_t staged_end(const struct sweep *sweep, int way, uint64_t limit, u
 static enum sweep_answer next_staged(struct sweep *sweep, struct lane *lane, struct part *part,
 				     struct extent *extent, uint64_t offset, int way)
 {
-	uint64_t block = extent->object->core->offset_align;
-	uint64_t start;
-	uint64_t limit, end;
+	uint64_t block = way == WAY_DIRECT ? extent->object->core->offset_align : 1;
+	uint64_t start = round_down(offset, block);
+	uint64_t limit = start + lane_slot_bytes(lane);
 	uint32_t stop_at;
-	char *slot;
+	uint64_t end = staged_end(sweep, way, limit, &stop_at);
+	char *slot = lane_slot_take(lane, round_up(end, block) - start);
 
-	if (block > lane_slot_bytes(lane))
-		way = WAY_BUFFERED; /* a block of it fits nowhere */
-	if (way == WAY_BUFFERED)
-		block = 1;
-	start = round_down(offset, block);
-	limit = start + lane_slot_bytes(lane);
-	end = staged_end(sweep, way, limit, &stop_at);
-	slot = lane_slot_take(lane, round_up(end, block) - start);
-	if (!slot)
+	if (!slot && lane_has_slots(lane))
 		return SWEEP_WAIT; /* one comes back with the next completion of this lane */
+	if (!slot) {
+		transfer_fail_extent(sweep->transfer, extent, WEIR_NOMEM, ENOMEM, offset);
+		return SWEEP_AGAIN;
+	}
 	fill_request(part, extent, start, round_up(end, block), slot, way);
 	part->slot = slot; /* before the claim, which counts it */
 	claim(sweep, part, end, stop_at);
@@ -279,7 +278,7 @@ static enum sweep_answer next_read(struct sweep *sweep, struct lane *lane, struc
 	struct span blocks = span;
 	bool in_place;
 
-	if (run && !run->packed && !run->exact) {
+	if (run && !run->packed) {
 		if (way == WAY_DIRECT && !lane_may_read_direct(lane))
 			return SWEEP_NOT_HERE;
 		return next_of_run(sweep, part, extent, run, span.offset, way);
@@ -349,6 +348,7 @@ static int ensure_memory(struct sweep *sweep, struct extent *extent)
 enum sweep_answer sweep_next(struct sweep *sweep, struct lane *lane, struct part *part)
 {
 	for (;;) {
+		enum sweep_answer answer;
 		struct extent *extent;
 		struct span span;
 		int memory;
@@ -363,8 +363,9 @@ enum sweep_answer sweep_next(struct sweep *sweep, struct lane *lane, struct part
 		if (memory == RUN_FAILED)
 			continue;
 		span = extent_span(sweep->plan, extent, sweep->cursor.done);
-		if (extent->write)
-			return next_write(sweep, lane, part, extent, span);
-		return next_read(sweep, lane, part, extent, span);
+		answer = extent->write ? next_write(sweep, lane, part, extent, span)
+				       : next_read(sweep, lane, part, extent, span);
+		if (answer != SWEEP_AGAIN)
+			return answer;
 	}
 }

@@ -70,6 +70,7 @@ enum sweep_answer {
 	SWEEP_DONE,     /* all of it has been handed out */
 	SWEEP_WAIT,     /* memory, budget, a slot or the queue's room is awaited: lanes are woken */
 	SWEEP_NOT_HERE, /* the next request is for the first lane */
+	SWEEP_AGAIN,    /* an extent has failed; the planner's own, no lane sees it */
 };
 
 /* With the transfer's lock held. */
