@@ -371,10 +371,8 @@ static int inspect_one(const struct session *session, const char *uri,
 		json_object(&json, NULL);
 		json_text(&json, "uri", uri);
 	}
-	if (!ret) {
-		session_warn(model);
+	if (!ret)
 		ret = inspect_model(uri, model, mine, &json, &err);
-	}
 	if (ret)
 		report_error(&err);
 	if (mine->common.json) {

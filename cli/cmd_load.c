@@ -446,10 +446,8 @@ static int load_model(struct load *load, struct weir_error *err)
 
 	if (!ret)
 		ret = open_within(load, err);
-	if (!ret) {
-		session_warn(load->model);
+	if (!ret)
 		ret = prepare(load, err);
-	}
 	if (load->mine->common.json)
 		json_begin(load);
 	if (!ret)
