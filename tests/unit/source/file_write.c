@@ -382,6 +382,8 @@ static void a_clone_of_a_file_that_changed(void)
 	to = created(path_of("other"), 1000);
 	check_int(truncate(path, 500), 0);
 	check_int(source->ops->clone(to, from, NULL), WEIR_TRUNCATED);
+	check_int(truncate(path, 1000), 0);
+	check_int(source->ops->clone(to, from, NULL), WEIR_CHANGED);
 	source->ops->close(to);
 	all_done(from);
 }
