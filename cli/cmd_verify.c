@@ -61,7 +61,6 @@ struct verify {
 	struct digests *digests; /* owned, or NULL */
 	FILE *to;                /* owned, or NULL: where new digests go */
 	char *temporary;         /* owned: its name until it is whole */
-	_Atomic uint64_t done_bytes;
 };
 
 /* ---- Content ---- */
@@ -315,7 +314,7 @@ static int close_list(struct verify *verify, bool keep, struct weir_error *err)
 	mode_t mask;
 	bool failed;
 
-	if (!verify->to)
+	if (!verify->to || !verify->temporary)
 		return 0;
 	mask = umask(0);
 	umask(mask);

@@ -228,7 +228,8 @@ int digests_read(const char *path, struct digests **out, struct weir_error *err)
 		digests_free(digests);
 		return ret;
 	}
-	qsort(digests->lines, digests->count, sizeof(*digests->lines), compare_lines);
+	if (digests->count)
+		qsort(digests->lines, digests->count, sizeof(*digests->lines), compare_lines);
 	*out = digests;
 	return 0;
 }

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "out.h"
 #include "report.h"
@@ -21,18 +22,19 @@ const char *grid_direct(int direct)
 static size_t read_axis(const struct texts *texts, const uint64_t *defaults, size_t default_count,
 			uint64_t out[AXIS_MAX])
 {
-	size_t count = texts->count < AXIS_MAX ? texts->count : AXIS_MAX;
+	size_t count = 0;
 	int choice;
 
-	for (size_t n = 0; n < count; n++) {
-		if (option_choice("auto|on|off", texts->items[n], &choice))
-			out[n] = (uint64_t)choice;
+	for (; count < texts->count && count < AXIS_MAX; count++) {
+		if (option_choice("auto|on|off", texts->items[count], &choice))
+			out[count] = (uint64_t)choice;
 		else
-			value_size(texts->items[n], &out[n]);
+			value_size(texts->items[count], &out[count]);
 	}
-	for (size_t n = 0; !count && n < default_count; n++)
-		out[n] = defaults[n];
-	return count ? count : default_count;
+	if (count)
+		return count;
+	memcpy(out, defaults, default_count * sizeof(*out));
+	return default_count;
 }
 
 struct axis {

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "help.h"
 
-#include <stdlib.h>
+#include <fcntl.h>
+#include <spawn.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 const struct field help_statuses[] = {
@@ -111,18 +113,35 @@ void help_page_name(char *to, size_t size, const struct verb *verb)
 	}
 }
 
+/* Does man know this page?  What it says about that is nobody's business. */
+static bool man_knows(char *name)
+{
+	char *argv[] = {(char[]){"man"}, (char[]){"-w"}, name, NULL};
+	posix_spawn_file_actions_t actions;
+	pid_t pid;
+	int status = -1, ret;
+
+	if (posix_spawn_file_actions_init(&actions) != 0)
+		return false;
+	posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+	posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+	ret = posix_spawnp(&pid, "man", &actions, NULL, argv, environ);
+	posix_spawn_file_actions_destroy(&actions);
+	if (ret != 0 || waitpid(pid, &status, 0) != pid)
+		return false;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
 /*
- * man itself finds and shows the page.  Where it is not there at all, or does not know the page (an
- * installation without manuals, a build tree), the help says the same in fewer words.
+ * man itself shows the page.  Where it is not there at all, or does not know the page (an installation
+ * without manuals, a build tree), the help says the same in fewer words.
  */
 int help_page(const struct verb *verb)
 {
-	char name[64], probe[96];
+	char name[64];
 
 	help_page_name(name, sizeof(name), verb);
-	/* A name of ours, made of letters and dashes: safe to show to a shell. */
-	snprintf(probe, sizeof(probe), "man -w %s >/dev/null 2>&1", name);
-	if (system(probe) == 0)
+	if (man_knows(name))
 		execlp("man", "man", name, (char *)NULL);
 	if (verb)
 		help_verb(stdout, verb);

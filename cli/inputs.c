@@ -124,6 +124,6 @@ int inputs_all(const struct command *command, const struct input_options *option
 void inputs_free(struct texts *texts)
 {
 	for (size_t n = 0; n < texts->count; n++)
-		free((void *)(uintptr_t)texts->items[n]);
+		free(texts->items[n]);
 	texts_fini(texts);
 }

@@ -92,14 +92,13 @@ static int run(const struct verb *verb, char **argv)
 
 	if (!options)
 		return STATUS_NO;
-	if (!option_parse(verb->sets, argv, options, &command.arguments, why, sizeof(why))) {
+	if (!option_parse(verb->sets, argv, options, &command.arguments, why, sizeof(why)) ||
+	    (!common->help && check_arguments(verb, &command.arguments, has_list(verb, options),
+					      why, sizeof(why)))) {
 		status = refuse(verb->name, why, argv);
 	} else if (common->help) {
 		help_verb(stdout, verb);
 		status = STATUS_YES;
-	} else if (check_arguments(verb, &command.arguments, has_list(verb, options), why,
-				   sizeof(why))) {
-		status = refuse(verb->name, why, argv);
 	} else {
 		progress_init(common->progress, common->quiet);
 		signals_init();
@@ -127,6 +126,18 @@ const struct verb *verb_find(char **argv, int *words)
 	return NULL;
 }
 
+/* The first verb whose first word this is: "bench" stands for "bench load". */
+static const struct verb *find_first(const char *word)
+{
+	size_t len = strlen(word);
+
+	for (const struct verb *const *verb = verbs; *verb; verb++) {
+		if (strncmp((*verb)->name, word, len) == 0 && (*verb)->name[len] == ' ')
+			return *verb;
+	}
+	return NULL;
+}
+
 static int version(void)
 {
 	out_text("weir %s\n%s\n", weir_version(), weir_features());
@@ -140,6 +151,7 @@ static int help(char **argv)
 
 	if (*argv) {
 		verb = verb_find(argv, &words);
+		verb = verb ? verb : find_first(argv[0]);
 		if (!verb)
 			return refuse(NULL, "there is no such verb", argv);
 	}
@@ -150,17 +162,14 @@ static int help(char **argv)
 static int refuse_verb(char **argv)
 {
 	char why[256];
-	size_t len = strlen(argv[0]);
+	const struct verb *verb = find_first(argv[0]);
 
-	for (const struct verb *const *verb = verbs; *verb; verb++) {
-		if (strncmp((*verb)->name, argv[0], len) != 0 || (*verb)->name[len] != ' ')
-			continue;
-		if (argv[1] && strcmp(argv[1], "--help") == 0) {
-			help_verb(stdout, *verb);
-			return STATUS_YES;
-		}
-		return refuse(NULL, "the kind is missing: weir bench load", argv);
+	if (verb && argv[1] && strcmp(argv[1], "--help") == 0) {
+		help_verb(stdout, verb);
+		return STATUS_YES;
 	}
+	if (verb)
+		return refuse(NULL, "the kind is missing: weir bench load", argv);
 	snprintf(why, sizeof(why), "there is no verb '%.64s'", argv[0]);
 	return refuse(NULL, why, argv);
 }

@@ -16,19 +16,18 @@ struct parse {
 	const struct option_set *sets;
 	char **argv; /* what is left */
 	char *values;
-	struct texts *arguments;
 	char *why;
 	size_t why_size;
 };
 
 #define REFUSE(parse, ...) (snprintf((parse)->why, (parse)->why_size, __VA_ARGS__), false)
 
-bool texts_add(struct texts *texts, const char *text)
+bool texts_add(struct texts *texts, char *text)
 {
 	/* Grows by doubling: full where the count is a power of two. */
 	if ((texts->count & (texts->count - 1)) == 0) {
 		size_t room = texts->count ? texts->count * 2 : 1;
-		const char **items = reallocarray(texts->items, room, sizeof(*items));
+		char **items = reallocarray(texts->items, room, sizeof(*items));
 
 		if (!items)
 			return false;
@@ -63,14 +62,24 @@ bool option_choice(const char *choices, const char *name, int *out)
 }
 
 static const struct option *find(const struct option_set *sets, const char *name, size_t len,
-				 char letter, size_t *base)
+				 size_t *base)
 {
 	for (const struct option_set *set = sets; set->options; set++) {
 		for (const struct option *option = set->options; option->name; option++) {
-			bool same = letter ? option->letter == letter
-					   : strlen(option->name) == len &&
-						     memcmp(option->name, name, len) == 0;
-			if (same) {
+			if (strlen(option->name) == len && memcmp(option->name, name, len) == 0) {
+				*base = set->base;
+				return option;
+			}
+		}
+	}
+	return NULL;
+}
+
+static const struct option *find_letter(const struct option_set *sets, char letter, size_t *base)
+{
+	for (const struct option_set *set = sets; set->options; set++) {
+		for (const struct option *option = set->options; option->name; option++) {
+			if (option->letter == letter) {
 				*base = set->base;
 				return option;
 			}
@@ -83,7 +92,7 @@ const struct option *option_find(const struct option_set *sets, const char *name
 {
 	size_t base;
 
-	return find(sets, name, strlen(name), 0, &base);
+	return find(sets, name, strlen(name), &base);
 }
 
 /* How many letters have to change between two words; words longer than the table are far apart. */
@@ -222,7 +231,7 @@ static bool parse_long(struct parse *parse, char *text)
 {
 	size_t len = strcspn(text, "="), base;
 	char *value = text[len] ? text + len + 1 : NULL;
-	const struct option *option = find(parse->sets, text, len, 0, &base);
+	const struct option *option = find(parse->sets, text, len, &base);
 
 	if (!option)
 		return refuse_unknown(parse, text, len);
@@ -247,7 +256,7 @@ static bool parse_letters(struct parse *parse, const char *text)
 {
 	for (; *text; text++) {
 		size_t base;
-		const struct option *option = find(parse->sets, NULL, 0, *text, &base);
+		const struct option *option = find_letter(parse->sets, *text, &base);
 
 		if (!option || option->kind != OPTION_FLAG)
 			return REFUSE(parse, "there is no option -%c", *text);
@@ -259,7 +268,7 @@ static bool parse_letters(struct parse *parse, const char *text)
 bool option_parse(const struct option_set *sets, char **argv, void *values, struct texts *arguments,
 		  char *why, size_t why_size)
 {
-	struct parse parse = {sets, argv, values, arguments, why, why_size};
+	struct parse parse = {sets, argv, values, why, why_size};
 	bool only_arguments = false;
 
 	while (*parse.argv) {

@@ -31,7 +31,7 @@ enum option_kind {
 
 /* Texts in the order given; the array is owned, the texts are the command line's. */
 struct texts {
-	const char **items;
+	char **items;
 	size_t count;
 };
 
@@ -68,7 +68,7 @@ bool option_parse(const struct option_set *sets, char **argv, void *values, stru
 		  char *why, size_t why_size);
 
 /* Lists with commas that option_parse() has found to be right. */
-bool texts_add(struct texts *texts, const char *text);
+bool texts_add(struct texts *texts, char *text);
 void texts_fini(struct texts *texts);
 
 #endif

@@ -68,25 +68,39 @@ static void describe(char *to, size_t size, uint64_t done, bool last, int64_t at
 		 last ? "" : " left");
 }
 
-static void draw_bar(uint64_t done, const char *text)
+/* Cells of the bar itself, where the rest of the line takes so many columns. */
+static unsigned bar_cells(size_t used)
+{
+	unsigned width = columns();
+
+	if (width < used + 10)
+		return 0;
+	return width - used > 40 ? 40 : (unsigned)(width - used);
+}
+
+static void draw_cells(unsigned cells, double share)
 {
 	static const char *const eighths[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
-	unsigned used = (unsigned)(strlen(now.what) + strlen(text) + 12), width = columns();
-	unsigned cells = width > used + 10 ? width - used : 0, filled, percent;
+	unsigned filled = (unsigned)(share * cells * 8);
 
-	cells = cells > 40 ? 40 : cells;
-	filled = now.total ? (unsigned)((double)done / (double)now.total * cells * 8) : cells * 8;
-	percent = now.total ? (unsigned)((double)done / (double)now.total * 100) : 100;
-	fprintf(stderr, "\r\033[K%s %3u%% ", now.what, percent);
-	if (cells) {
-		fputs("▕", stderr);
-		for (unsigned n = 0; n < filled / 8; n++)
-			fputs("█", stderr);
-		fputs(eighths[filled % 8], stderr);
-		for (unsigned n = (filled + 7) / 8; n < cells; n++)
-			putc(' ', stderr);
-		fputs("▏ ", stderr);
-	}
+	if (!cells)
+		return;
+	fputs("▕", stderr);
+	for (unsigned n = 0; n < filled / 8; n++)
+		fputs("█", stderr);
+	fputs(eighths[filled % 8], stderr);
+	for (unsigned n = (filled + 7) / 8; n < cells; n++)
+		putc(' ', stderr);
+	fputs("▏ ", stderr);
+}
+
+static void draw_bar(uint64_t done, const char *text)
+{
+	double share = now.total ? (double)done / (double)now.total : 1;
+
+	share = share > 1 ? 1 : share;
+	fprintf(stderr, "\r\033[K%s %3u%% ", now.what, (unsigned)(share * 100));
+	draw_cells(bar_cells(strlen(now.what) + strlen(text) + 12), share);
 	fputs(text, stderr);
 	fflush(stderr);
 	atomic_store(&now.on_line, true);

@@ -5,6 +5,7 @@
  */
 #include "recipe.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -167,6 +168,7 @@ static int draw_all(const struct recipe_options *options, struct recipe *out,
 		weights += weight;
 		left -= weight ? 0 : vector;
 	}
+	assert(weights > 0); /* the first tensor is a matrix */
 	for (uint64_t n = 0; n < count && !ret; n++) {
 		uint64_t weight = weigh(options, n);
 		unsigned __int128 share = (unsigned __int128)left * weight;

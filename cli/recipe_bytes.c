@@ -176,22 +176,27 @@ int recipe_header(struct recipe *recipe, uint32_t number, bool padded)
 	return 0;
 }
 
+/* The index is sorted by name; the tensors are not. */
+struct entry {
+	const char *tensor, *shard;
+};
+
 static int compare_names(const void *a, const void *b)
 {
-	return strcmp((*(const struct recipe_tensor *const *)a)->name,
-		      (*(const struct recipe_tensor *const *)b)->name);
+	return strcmp(((const struct entry *)a)->tensor, ((const struct entry *)b)->tensor);
 }
 
 int recipe_index(struct recipe *recipe)
 {
-	const struct recipe_tensor **order = calloc(recipe->tensor_count + 1, sizeof(*order));
+	struct entry *order = calloc(recipe->tensor_count + 1, sizeof(*order));
 	size_t size = 0;
 	FILE *file = open_memstream(&recipe->index, &size);
 	struct json json;
 	bool failed = !file || !order;
 
 	for (uint64_t n = 0; order && n < recipe->tensor_count; n++)
-		order[n] = &recipe->tensors[n];
+		order[n] = (struct entry){recipe->tensors[n].name,
+					  recipe->shards[recipe->tensors[n].shard].name};
 	if (!failed) {
 		qsort(order, recipe->tensor_count, sizeof(*order), compare_names);
 		json_open(&json, file);
@@ -201,7 +206,7 @@ int recipe_index(struct recipe *recipe)
 		json_end(&json);
 		json_object(&json, "weight_map");
 		for (uint64_t n = 0; n < recipe->tensor_count; n++)
-			json_text(&json, order[n]->name, recipe->shards[order[n]->shard].name);
+			json_text(&json, order[n].tensor, order[n].shard);
 		json_end(&json);
 		json_end(&json);
 		json_close(&json);

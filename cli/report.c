@@ -105,7 +105,7 @@ void report_failure(const struct weir_error *err, bool json)
 	json_close(&document);
 }
 
-int report_set(struct weir_error *err, int code, const char *object, const char *format, ...)
+void report_fill(struct weir_error *err, int code, const char *object, const char *format, ...)
 {
 	va_list args;
 
@@ -116,7 +116,6 @@ int report_set(struct weir_error *err, int code, const char *object, const char 
 	va_start(args, format);
 	vsnprintf(err->message, sizeof(err->message), format, args);
 	va_end(args);
-	return code;
 }
 
 void report_log(void *arg, int level, const char *line)

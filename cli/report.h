@@ -26,8 +26,15 @@ void report_json(struct json *json, const struct weir_error *err);
 /* A failure that belongs to no argument: in text, and as a document of its own with `json`. */
 void report_failure(const struct weir_error *err, bool json);
 
-/* A failure that the command itself finds; returns code. */
-int report_set(struct weir_error *err, int code, const char *object, const char *format, ...)
+/* A failure that the command itself finds: (err, code, object, format, ...).  Its value is the code: a
+ * macro, so that analysers see that too. */
+#define report_set(err, code, ...)                                                                 \
+	__extension__({                                                                            \
+		int code_ = (code);                                                                \
+		report_fill((err), code_, __VA_ARGS__);                                            \
+		code_;                                                                             \
+	})
+void report_fill(struct weir_error *err, int code, const char *object, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
 /* What the user can do about a class of failure; NULL where there is nothing. */

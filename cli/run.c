@@ -28,7 +28,8 @@ int run_open(const struct session *session, const struct texts *uris, struct wei
 {
 	if (uris->count == 1)
 		return weir_model_open(session->ctx, uris->items[0], how, out, err);
-	return weir_model_open_list(session->ctx, uris->items, uris->count, how, out, err);
+	return weir_model_open_list(session->ctx, (const char *const *)uris->items, uris->count,
+				    how, out, err);
 }
 
 double run_seconds(int64_t ns)

@@ -278,6 +278,10 @@ function timeline() {
 	const trace = document.getElementById("trace");
 	const events = trace ? JSON.parse(trace.textContent).traceEvents.filter(event => event.ph === "X") : [];
 	events.sort((a, b) => a.ts - b.ts);
+	/* Of several loads in one trace, the last: that whose figures the page has. */
+	const end = events.reduce((last, event) => Math.max(last, event.ts + event.dur), 0);
+	const from = events.findIndex(event => event.ts >= end - data.wall_seconds * 1.02e6);
+	events.splice(0, Math.max(0, from));
 	if (!events.length)
 		return [element("p", {class: "soft"}, "The trace is empty.")];
 	const line = new Timeline(events), reset = element("button", {}, "all of it");

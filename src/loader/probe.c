@@ -13,6 +13,7 @@
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
@@ -79,13 +80,15 @@ bool probe_read(const struct sys *sys, const char *path, char *to, size_t size)
 static void look_at_kernel(const struct probe *probe)
 {
 	struct utsname name;
-	unsigned major = 0, minor = 0;
+	unsigned long major, minor;
+	char *end;
 
 	if (uname(&name) < 0) {
 		probe_say(probe, "kernel", WEIR_PROBE_WARN, "", "unknown");
 		return;
 	}
-	sscanf(name.release, "%u.%u", &major, &minor);
+	major = strtoul(name.release, &end, 10);
+	minor = *end == '.' ? strtoul(end + 1, NULL, 10) : 0;
 	probe_say(
 		probe, "kernel",
 		major > 6 || (major == 6 && minor >= 1) ? WEIR_PROBE_OK : WEIR_PROBE_WARN,

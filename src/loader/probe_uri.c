@@ -80,31 +80,44 @@ static int add_directory(const struct probe *probe, const char *uri, struct sums
 	return ret < 0 ? ret : more < 0 ? more : 0;
 }
 
-/* A line of mountinfo: "31 23 254:1 ROOT AT options ... - TYPE device OPTIONS". */
-static bool mount_type(const char *line, unsigned major_, unsigned minor_, char type[32])
+/* A line of mountinfo, "31 23 254:1 ROOT AT options ... - TYPE device OPTIONS", of this device. */
+static bool mount_type(const char *line, const char *device, char type[32])
 {
-	const char *dash = strstr(line, " - ");
-	unsigned major_here, minor_here;
+	const char *dash = strstr(line, " - "), *at = line;
+	size_t len = strlen(device);
 
-	return dash && sscanf(line, "%*u %*u %u:%u", &major_here, &minor_here) == 2 &&
-	       major_here == major_ && minor_here == minor_ && sscanf(dash, " - %31s", type) == 1;
+	for (unsigned field = 0; field < 2 && at; field++)
+		at = strchr(at + 1, ' ');
+	return dash && at && strncmp(at + 1, device, len) == 0 && at[1 + len] == ' ' &&
+	       snprintf(type, 32, "%.*s", (int)strcspn(dash + 3, " "), dash + 3) > 0;
 }
 
-/* The file system's name, from the device that the version of a file begins with. */
+/* "254:1", from the two numbers that the version of a file begins with, in hexadecimal. */
+static bool device_of(const struct probe *probe, const char *uri, char to[32])
+{
+	struct weir_stat stat = {0};
+	unsigned long major_, minor_;
+	char *end;
+
+	if (weir_stat(probe->ctx, uri, NULL, &stat, NULL) < 0)
+		return false;
+	major_ = strtoul(stat.version, &end, 16);
+	if (*end != ':')
+		return false;
+	minor_ = strtoul(end + 1, &end, 16);
+	snprintf(to, 32, "%lu:%lu", major_, minor_);
+	return *end == '-';
+}
+
 static void say_file_system(const struct probe *probe, const char *uri)
 {
 	static const char *const slow[] = {"nfs", "nfs4", "fuse", "9p", "cifs", "smb3", "overlay"};
 	FILE *file = fopen("/proc/self/mountinfo", "re");
-	struct weir_stat stat = {0};
-	char line[4096], type[32] = "";
-	unsigned major_ = 0, minor_ = 0;
-	bool found = false, remote = false;
+	char line[4096], type[32] = "", device[32];
+	bool found = false, remote = false, known = device_of(probe, uri, device);
 
-	if (weir_stat(probe->ctx, uri, NULL, &stat, NULL) == 0 &&
-	    sscanf(stat.version, "%x:%x-", &major_, &minor_) == 2) {
-		while (file && !found && fgets(line, sizeof(line), file))
-			found = mount_type(line, major_, minor_, type);
-	}
+	while (file && known && !found && fgets(line, sizeof(line), file))
+		found = mount_type(line, device, type);
 	if (file)
 		fclose(file);
 	for (unsigned n = 0; n < sizeof(slow) / sizeof(slow[0]); n++)
