@@ -335,6 +335,7 @@ int weir_transfer_wait(struct weir_transfer *transfer, struct weir_done *out, un
 void weir_transfer_counters(struct weir_transfer *transfer, struct weir_counters *out)
 {
 	counters_read(&transfer->counters, out);
+	ctx_memory_counters(transfer->ctx, out);
 }
 
 void weir_transfer_progress(struct weir_transfer *transfer, uint64_t *done_bytes,

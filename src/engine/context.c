@@ -246,15 +246,20 @@ uint64_t weir_ctx_trim(struct weir_ctx *ctx)
 	return ctx_alive(ctx, NULL) < 0 ? 0 : pool_trim(ctx->pool);
 }
 
-void weir_ctx_counters(struct weir_ctx *ctx, struct weir_counters *out)
+void ctx_memory_counters(struct weir_ctx *ctx, struct weir_counters *out)
 {
 	struct pool_usage usage;
 
-	counters_read(&ctx->counters, out);
 	pool_usage(ctx->pool, &usage);
 	out->memory_bytes = usage.populated_bytes;
 	out->memory_peak_bytes = usage.populated_peak_bytes;
 	out->stuck = helpers_stuck(ctx->helpers);
+}
+
+void weir_ctx_counters(struct weir_ctx *ctx, struct weir_counters *out)
+{
+	counters_read(&ctx->counters, out);
+	ctx_memory_counters(ctx, out);
 }
 
 int weir_ctx_choice(struct weir_ctx *ctx, const char *uri, struct weir_choice *out,

@@ -81,6 +81,9 @@ bool ctx_idle(struct weir_ctx *ctx);
 /* All lanes look again: bytes came back, a queue has room.  Takes no lock but the lanes' own. */
 void ctx_wake(struct weir_ctx *ctx);
 
+/* What memory the context has now: the same in every transfer's counters. */
+void ctx_memory_counters(struct weir_ctx *ctx, struct weir_counters *out);
+
 /* 64 bits of chance, for hash seeds; never fails (a fixed value where the system has none). */
 uint64_t ctx_random(struct weir_ctx *ctx);
 

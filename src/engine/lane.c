@@ -392,26 +392,36 @@ static void look(struct lane *lane)
 
 /* ---- The step ---- */
 
-static void count_calls(struct lane *lane)
+/* Whom a lane works and waits for: the transfer of the request that has flown longest. */
+static struct counters *counters_of(const struct lane *lane)
+{
+	if (list_empty(&lane->flying))
+		return &lane->group->ctx->counters;
+	return &list_entry(lane->flying.next, struct part, link)->sweep->transfer->counters;
+}
+
+static void count_step(struct lane *lane, int64_t waited_ns)
 {
 	uint64_t calls = ops_of(lane)->system_calls ? ops_of(lane)->system_calls(lane->core) : 0;
+	struct counters *counters = counters_of(lane);
 
-	count(&lane->group->ctx->counters, system_calls, calls - lane->seen_calls);
+	count(counters, system_calls, calls - lane->seen_calls);
 	lane->seen_calls = calls;
+	if (lane->flying_count)
+		count(counters, stall_ns_source, (uint64_t)waited_ns);
 }
 
 static unsigned reap(struct lane *lane, struct request **out, int64_t deadline_ns)
 {
-	struct weir_ctx *ctx = lane->group->ctx;
-	int64_t before = ctx->sys->now_ns();
+	const struct sys *sys = lane->group->ctx->sys;
+	int64_t before = sys->now_ns();
 	unsigned n;
 
 	if (lane->index == 0)
 		deadline_ns = min_of(deadline_ns, atomic_load_explicit(&lane->group->check_ns,
 								       memory_order_relaxed));
 	n = ops_of(lane)->reap(lane->core, out, REAP_MAX, deadline_ns);
-	if (lane->flying_count)
-		count(&ctx->counters, stall_ns_source, (uint64_t)(ctx->sys->now_ns() - before));
+	count_step(lane, sys->now_ns() - before);
 	return n;
 }
 
@@ -436,7 +446,6 @@ bool lane_step(struct lane *lane, int64_t deadline_ns)
 	if (n > 0)
 		depth_landed(&lane->depth, bytes, full, lane->group->ctx->sys->now_ns());
 	look(lane);
-	count_calls(lane);
 	return filled || n > 0;
 }
 
