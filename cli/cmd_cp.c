@@ -159,7 +159,7 @@ static void run_jobs(struct cp *cp)
 
 static int copy_all(struct cp *cp, const struct texts *arguments, struct weir_error *err)
 {
-	struct copies_how how = {.recursive = cp->mine->recursive};
+	struct copies_how how = {.recursive = cp->mine->recursive, .resume = cp->mine->resume};
 	int ret = session_open(&cp->session, NULL, err);
 
 	how.ctx = cp->session.ctx;

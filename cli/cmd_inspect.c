@@ -371,8 +371,10 @@ static int inspect_one(const struct session *session, const char *uri,
 		json_object(&json, NULL);
 		json_text(&json, "uri", uri);
 	}
-	if (!ret)
+	if (!ret) {
+		session_warn(model);
 		ret = inspect_model(uri, model, mine, &json, &err);
+	}
 	if (ret)
 		report_error(&err);
 	if (mine->common.json) {

@@ -446,8 +446,10 @@ static int load_model(struct load *load, struct weir_error *err)
 
 	if (!ret)
 		ret = open_within(load, err);
-	if (!ret)
+	if (!ret) {
+		session_warn(load->model);
 		ret = prepare(load, err);
+	}
 	if (load->mine->common.json)
 		json_begin(load);
 	if (!ret)

@@ -152,32 +152,46 @@ static char *base_name(const char *uri)
 	return strndup(uri + at, end - at);
 }
 
+/* Where a source goes: into a directory that is there, or to the name itself.  NULL: out of memory. */
+static char *target_of(const struct walk *walk, const char *from, const char *to, bool into,
+		       bool directory)
+{
+	char *name = into ? base_name(from) : NULL, *target = name ? join(to, name) : NULL;
+
+	free(name);
+	if (!into)
+		return strdup(to);
+	if (target && directory && walk->how->resume && !is_directory(walk->how, target)) {
+		free(target);
+		return strdup(to);
+	}
+	return target;
+}
+
 static int start_at(struct walk *walk, const char *from, const char *to, bool into,
 		    struct weir_error *err)
 {
 	struct weir_object_opts opts = object_opts(walk->how);
 	struct weir_stat stat = {0};
-	char *name, *target;
+	const char *why = NULL;
+	bool directory;
+	char *target;
 	int ret = weir_stat(walk->how->ctx, from, &opts, &stat, err);
 
 	if (ret)
 		return ret;
-	name = into ? base_name(from) : NULL;
-	target = into ? (name ? join(to, name) : NULL) : strdup(to);
-	free(name);
-	if (target && session_same(from, target)) {
-		report_set(err, WEIR_ARG, from, "%s: is the file it would be copied to", from);
-		free(target);
-		return WEIR_ARG;
-	}
-	if (target && stat.kind == WEIR_KIND_DIRECTORY && session_inside(target, from)) {
-		report_set(err, WEIR_ARG, from, "%s: cannot be copied into itself", from);
-		free(target);
-		return WEIR_ARG;
-	}
+	directory = stat.kind == WEIR_KIND_DIRECTORY;
+	target = target_of(walk, from, to, into, directory);
 	if (!target)
 		return nomem(err);
-	return add(walk, strdup(from), target, &stat, err);
+	if (directory && session_inside(target, from))
+		why = "cannot be copied into itself";
+	else if (session_same(from, target))
+		why = "is the file that it would be copied to";
+	if (!why)
+		return add(walk, strdup(from), target, &stat, err);
+	free(target);
+	return report_set(err, WEIR_ARG, from, "%s: %s", from, why);
 }
 
 int copies_find(struct copies *copies, const struct texts *arguments, const struct copies_how *how,

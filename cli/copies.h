@@ -27,11 +27,13 @@ struct copies_how {
 	struct weir_ctx *ctx;
 	struct weir_cancel *cancel;
 	bool recursive;
+	bool resume; /* a directory goes where an earlier copy of it went */
 };
 
 /*
  * The last argument is where to.  Makes the directories that are needed, so that the copies can go in any
- * order.
+ * order.  With `resume` a directory goes into TO where one of its name is there, else it is TO itself:
+ * the same command, once more, means the same files.
  */
 int copies_find(struct copies *copies, const struct texts *arguments, const struct copies_how *how,
 		struct weir_error *err);

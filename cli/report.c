@@ -15,7 +15,7 @@ static const struct advice {
 	{WEIR_NOMEM, "less memory is enough with --discard --budget SIZE (load), or with fewer "
 		     "tensors: --names GLOB"},
 	{WEIR_NOSPACE, "make room where it is written, or write somewhere else"},
-	{WEIR_NOTFOUND, "`weir ls` shows what is there"},
+	{WEIR_NOTFOUND, "`weir ls` and `weir inspect` show what is there"},
 	{WEIR_DENIED,
 	 "look at the rights of the file and of the directories above it; links that leave "
 	 "the model are refused only with --beneath"},

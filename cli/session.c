@@ -51,6 +51,14 @@ struct weir_model_opts session_model(const struct session *session,
 	};
 }
 
+void session_warn(const struct weir_model *model)
+{
+	const char *warning;
+
+	for (uint64_t n = 0; (warning = weir_model_warning(model, n)); n++)
+		report_warning("%s", warning);
+}
+
 static int hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')

@@ -24,6 +24,9 @@ void session_close(struct session *session);
 struct weir_model_opts session_model(const struct session *session,
 				     const struct model_options *options);
 
+/* Tells the user what was ignored when the model was opened. */
+void session_warn(const struct weir_model *model);
+
 /* The path of a local file, malloc()ed; NULL where the URI names something else. */
 char *session_path(const char *uri);
 

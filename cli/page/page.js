@@ -24,6 +24,11 @@ function size(bytes) {
 	return (n ? bytes.toFixed(bytes < 10 ? 2 : bytes < 100 ? 1 : 0) : bytes) + " " + names[n];
 }
 
+/* Sizes of requests are round: "512 KiB", not "512.0 KiB". */
+function round(bytes) {
+	return size(bytes).replace(/\.0+ /, " ");
+}
+
 function rate(bytesPerSecond) {
 	return bytesPerSecond >= 1e9 ? (bytesPerSecond / 1e9).toFixed(2) + " GB/s"
 				     : (bytesPerSecond / 1e6).toFixed(1) + " MB/s";
@@ -312,7 +317,7 @@ function loadPage() {
 				["past the page cache", source.direct ? "yes" : "no"],
 				["in the page cache before", source.cached_share === undefined ? "not told" : (source.cached_share * 100).toFixed(1) + " %"],
 				["lanes", count(source.lanes)], ["requests in flight on a lane", count(source.depth)],
-				["size of a request", size(source.request_bytes)],
+				["size of a request", round(source.request_bytes)],
 				["requests", count(counters.requests)], ["system calls", count(counters.system_calls)],
 				["sent again", count(counters.retries)],
 			]),
@@ -340,7 +345,7 @@ function benchChart(title, cells, pick, text) {
 	}
 	cells.forEach((cell, n) => {
 		const value = pick(cell), y = n * row + 8, middle = y + row / 2 - 4;
-		const name = `${cell.lanes ? cell.lanes + " × " : ""}${cell.depth} × ${size(cell.request_bytes)}, direct ${cell.direct}`;
+		const name = `${cell.lanes ? cell.lanes + " × " : ""}${cell.depth} × ${round(cell.request_bytes)}, direct ${cell.direct}`;
 		svg.append(element("text", {class: "row", x: left - 10, y: middle + 4, "text-anchor": "end"}, name),
 			   element("rect", {class: "bar", x: left, y, width: Math.max(1, x(value.median) - left), height: row - 8, rx: 3, fill: "var(--read)"},
 				   element("title", {}, `${text(value.median)} (${text(value.min)} to ${text(value.max)})\n${cell.command}`)),
@@ -355,7 +360,7 @@ function benchTable(cells) {
 	for (const cell of cells) {
 		const speed = cell.bytes_per_second;
 		box.append(element("tr", {},
-			element("td", {}, `${cell.lanes || "–"} × ${cell.depth} × ${size(cell.request_bytes)}`),
+			element("td", {}, `${cell.lanes || "–"} × ${cell.depth} × ${round(cell.request_bytes)}`),
 			element("td", {class: "number"}, rate(speed.median)),
 			element("td", {class: "number"}, `${rate(speed.min)} to ${rate(speed.max)}`),
 			element("td", {class: "number"}, cell.cpu_seconds_per_gib.median.toFixed(4)),
@@ -371,7 +376,7 @@ function benchPage() {
 		element("p", {class: "soft"}, element("code", {}, data.uri.join(" ")), ` · ${size(data.bytes)} · ${data.cold ? "cold" : "warm"}, ` +
 			`${data.repeat} loads a setting, memory kept`),
 		cards([rate(best.bytes_per_second.median), "best median"], [best.cpu_seconds_per_gib.median.toFixed(4) + " s", "processor time a GiB there"],
-		      [`${best.depth} × ${size(best.request_bytes)}`, "depth and request there"],
+		      [`${best.depth} × ${round(best.request_bytes)}`, "depth and request there"],
 		      [data.first_again_ratio.toFixed(3), "first setting at the end, against its start"]),
 		element("p", {class: "soft"}, "Bars are medians, lines reach from the smallest to the largest. Differences smaller than the last figure's distance from 1 mean nothing."),
 		element("h2", {}, "Throughput"), benchChart("throughput", data.cells, cell => cell.bytes_per_second, rate),

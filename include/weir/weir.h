@@ -22,6 +22,7 @@
 #include "weir/plan.h"
 #include "weir/probe.h"
 #include "weir/queue.h"
+#include "weir/request.h"
 #include "weir/transfer.h"
 
 #define WEIR_VERSION_MAJOR 0

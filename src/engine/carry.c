@@ -15,6 +15,7 @@
 #include "mem/limits.h"
 
 #define STALL_DEFAULT (60 * NS_PER_SEC)
+#define STALL_MAX     (NEVER / 4) /* a sum with the time now does not overflow */
 
 /* Largest run of several extents: as large as the file where nothing bounds it. */
 #define RUN_UNBOUNDED (UINT64_MAX / 4)
@@ -87,13 +88,27 @@ static int check_memory(const struct weir_transfer *transfer, const struct weir_
 	uint64_t bytes = 0;
 
 	for (uint64_t i = 0; i < plan->count; i++)
-		if (plan->extents[i].allocate && !size_add(bytes, plan->extents[i].length, &bytes))
+		if (plan->extents[i].allocate && !plan->extents[i].hopeless &&
+		    !size_add(bytes, plan->extents[i].length, &bytes))
 			bytes = UINT64_MAX;
 	bytes = min_of(bytes, budget_limit(transfer->budget));
 	pool_usage(transfer->ctx->pool, &usage);
 	/* What is populated and held by nobody is used first, and costs nothing. */
 	bytes -= min_of(bytes, usage.kept_bytes);
 	return bytes ? memory_check(transfer->ctx->sys, bytes, "the tensors", err) : 0;
+}
+
+/* What reaches past the end where that is not allowed; it needs neither memory nor reading. */
+static void mark_hopeless(const struct weir_transfer *transfer, struct weir_plan *plan)
+{
+	bool any_end = transfer->opts.flags & (WEIR_TRANSFER_AT_END | WEIR_TRANSFER_LIVE);
+
+	for (uint64_t i = 0; i < plan->count; i++) {
+		struct extent *extent = &plan->extents[i];
+
+		extent->hopeless = !extent->write && !any_end &&
+				   extent_end(plan, extent) > extent->object->core->size_bytes;
+	}
 }
 
 static int batch_create(struct weir_transfer *transfer, struct weir_plan *plan, struct batch **out,
@@ -106,6 +121,7 @@ static int batch_create(struct weir_transfer *transfer, struct weir_plan *plan, 
 
 	if (!batch)
 		return error_nomem(err, NULL, "a transfer");
+	mark_hopeless(transfer, plan);
 	if ((ret = check_memory(transfer, plan, err)) < 0 || (ret = plan_seal(plan, err)) < 0 ||
 	    (ret = runs_create(plan, transfer->budget, run, &batch->runs, err)) < 0)
 		goto fail;
@@ -128,14 +144,12 @@ fail:
 /* What needs no reading settles at once: nothing to read, or an end past the object's. */
 static void settle_known(struct weir_transfer *transfer, struct weir_plan *plan)
 {
-	bool any_end = transfer->opts.flags & (WEIR_TRANSFER_AT_END | WEIR_TRANSFER_LIVE);
-
 	for (uint64_t i = 0; i < plan->count; i++) {
 		struct extent *extent = &plan->extents[i];
-		uint64_t size = extent->object->core->size_bytes;
 
-		if (!extent->write && !any_end && extent_end(plan, extent) > size)
-			transfer_fail_extent(transfer, extent, WEIR_TRUNCATED, 0, size);
+		if (extent->hopeless)
+			transfer_fail_extent(transfer, extent, WEIR_TRUNCATED, 0,
+					     extent->object->core->size_bytes);
 		else if (extent->length == 0)
 			transfer_settle_empty(transfer, extent);
 	}
@@ -152,6 +166,8 @@ static void launch(struct weir_transfer *transfer, struct batch *batch)
 	transfer->unsettled += plan->count;
 	transfer->total_bytes += plan->bytes;
 	settle_known(transfer, plan);
+	if (transfer->stopping) /* cancelled while the plan was being prepared */
+		transfer_stop_plan(transfer, plan);
 	lock_drop(&transfer->lock);
 	for (uint32_t i = 0; i < batch->sweep_count; i++)
 		group_add(batch->sweeps[i].group, &batch->sweeps[i]);
@@ -208,8 +224,8 @@ static int transfer_create(struct weir_ctx *ctx, struct weir_queue *queue,
 	opts_copy(&transfer->opts, sizeof(transfer->opts), opts);
 	if (transfer->opts.stall_ns == 0)
 		transfer->opts.stall_ns = STALL_DEFAULT;
-	if (transfer->opts.stall_ns < 0)
-		transfer->opts.stall_ns = NEVER / 4;
+	if (transfer->opts.stall_ns < 0 || transfer->opts.stall_ns > STALL_MAX)
+		transfer->opts.stall_ns = STALL_MAX;
 	transfer->deadline_ns = deadline_after(
 		ctx->sys, transfer->opts.timeout_ns ? transfer->opts.timeout_ns : WEIR_FOREVER);
 	if (transfer->opts.flags & WEIR_TRANSFER_ON_RELEASE)
@@ -327,7 +343,8 @@ int weir_transfer_wait(struct weir_transfer *transfer, struct weir_done *out, un
 		taken = queue_take(transfer->queue, out, max);
 		if (taken || nothing)
 			return (int)min_of(taken, (unsigned)INT32_MAX);
-		if (!ctx_idle(transfer->ctx) && !queue_sleep(transfer->queue, deadline))
+		if (timeout_ns == 0 ||
+		    (!ctx_idle(transfer->ctx) && !queue_sleep(transfer->queue, deadline)))
 			return error_set(err, WEIR_TIMEOUT, NULL, "no completion came in time");
 	}
 }
@@ -404,6 +421,8 @@ static bool sweep_alone(struct weir_transfer *transfer, struct batch *batch, uin
 	while (plan->order[at] != index)
 		at++;
 	plan->extents[index].withdrawn = true;
+	if (plan->extents[index].run != RUN_NONE)
+		batch->runs.run[plan->extents[index].run].exact = true;
 	alone->sweep = (struct sweep){.transfer = transfer,
 				      .plan = plan,
 				      .runs = &batch->runs,
@@ -468,18 +487,19 @@ static bool wait_quiet(struct weir_transfer *transfer, int64_t deadline_ns)
 	if (unsettled)
 		weir_transfer_cancel(transfer);
 	lock_take(&transfer->lock);
-	while (transfer->flying > 0) {
+	while (transfer->flying > 0 || transfer->landing > 0) {
+		/* Landing takes a lane microseconds, so it is waited for whatever the deadline. */
+		int64_t until = transfer->landing ? NEVER : deadline_ns;
+		bool moved;
+
 		lock_drop(&transfer->lock);
-		if (!ctx_idle(transfer->ctx)) {
-			lock_take(&transfer->lock);
-			if (transfer->flying > 0 &&
-			    !cond_wait(&transfer->quiet, &transfer->lock, deadline_ns))
-				break;
-			continue;
-		}
+		moved = ctx_idle(transfer->ctx);
 		lock_take(&transfer->lock);
+		if (!moved && (transfer->flying > 0 || transfer->landing > 0) &&
+		    !cond_wait(&transfer->quiet, &transfer->lock, until))
+			break;
 	}
-	quiet = transfer->flying == 0;
+	quiet = transfer->flying == 0 && transfer->landing == 0;
 	lock_drop(&transfer->lock);
 	return quiet;
 }
@@ -575,7 +595,7 @@ static bool is_quiet(struct weir_transfer *transfer)
 	bool quiet;
 
 	lock_take(&transfer->lock);
-	quiet = transfer->flying == 0;
+	quiet = transfer->flying == 0 && transfer->landing == 0;
 	lock_drop(&transfer->lock);
 	return quiet;
 }

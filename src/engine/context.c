@@ -143,8 +143,10 @@ void weir_ctx_destroy(struct weir_ctx *ctx)
 	if (ctx->populator)
 		populator_destroy(ctx->populator);
 	for (unsigned i = 0; i < ctx->group_count; i++)
+		group_stop(ctx->groups[i]);
+	transfers_leave_behind(&ctx->abandoned); /* while what it closes still has its source */
+	for (unsigned i = 0; i < ctx->group_count; i++)
 		group_destroy(ctx->groups[i]);
-	transfers_leave_behind(&ctx->abandoned);
 	if (ctx->pool) {
 		pool_trim(ctx->pool);
 		pool_unref(ctx->pool);

@@ -41,12 +41,15 @@ int group_create(struct weir_ctx *ctx, struct source *source, struct group **out
 	return 0;
 }
 
-void group_destroy(struct group *group)
+void group_stop(struct group *group)
 {
-	if (!group)
-		return;
 	for (uint32_t i = 0; i < group->lane_count; i++)
 		lane_destroy(group->lanes[i]);
+	group->lane_count = 0;
+}
+
+void group_destroy(struct group *group)
+{
 	group->source->ops->destroy(group->source);
 	lock_fini(&group->lock);
 	free(group);
@@ -135,8 +138,9 @@ void group_wake_copiers(struct group *group)
 
 uint64_t group_request_bytes(const struct group *group, const struct source_object *object)
 {
-	if (group->ctx->opts.request_bytes)
-		return group->ctx->opts.request_bytes;
+	if (group->ctx->opts.request_bytes) /* but a block is the least that can be asked for */
+		return max_of(group->ctx->opts.request_bytes,
+			      (uint64_t)(object ? object->offset_align : 1));
 	return object && object->request_bytes ? object->request_bytes : REQUEST_DEFAULT;
 }
 
@@ -227,7 +231,7 @@ void group_unfly(struct group *group, const struct part *part)
 
 void group_check_time(struct group *group)
 {
-	int64_t now = group->ctx->sys->now_ns(), next = NEVER;
+	int64_t now = group->ctx->sys->now_ns(), next = NEVER, expected = NEVER;
 
 	if (now < atomic_load_explicit(&group->check_ns, memory_order_relaxed))
 		return;
@@ -240,6 +244,7 @@ void group_check_time(struct group *group)
 		next = min_of(next, transfer_check_time(sweep->transfer, now));
 	}
 	lock_drop(&group->lock);
-	if (next < atomic_load_explicit(&group->check_ns, memory_order_relaxed))
-		atomic_store_explicit(&group->check_ns, next, memory_order_relaxed);
+	/* Only over what stood there: what was added meanwhile has put 0, and wants its look. */
+	atomic_compare_exchange_strong_explicit(&group->check_ns, &expected, next,
+						memory_order_relaxed, memory_order_relaxed);
 }

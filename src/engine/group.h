@@ -55,6 +55,8 @@ struct group {
 /* Takes the source over, also when it fails. */
 int group_create(struct weir_ctx *ctx, struct source *source, struct group **out,
 		 struct weir_error *err);
+/* Ends the lanes; then the source can go. */
+void group_stop(struct group *group);
 void group_destroy(struct group *group);
 
 /* Starts what is not running yet. */

@@ -25,6 +25,12 @@ struct helpers {
 	uint32_t queued; /* calls in waiting */
 	uint32_t posted; /* calls that nobody waits for, queued or running */
 	bool stop;
+
+	/* Calls that were started, and the thread that watches their time. */
+	struct list watched;
+	struct cond watch;
+	bool watching;
+	pthread_t watcher;
 };
 
 int helpers_create(const struct sys *sys, int simulated, struct helpers **out,
@@ -41,6 +47,8 @@ int helpers_create(const struct sys *sys, int simulated, struct helpers **out,
 	list_init(&helpers->waiting);
 	cond_init(&helpers->work);
 	cond_init(&helpers->answered);
+	list_init(&helpers->watched);
+	cond_init(&helpers->watch);
 	*out = helpers;
 	return 0;
 }
@@ -49,10 +57,22 @@ static void unref(struct helpers *helpers)
 {
 	if (atomic_fetch_sub_explicit(&helpers->refs, 1, memory_order_acq_rel) != 1)
 		return;
+	cond_fini(&helpers->watch);
 	cond_fini(&helpers->answered);
 	cond_fini(&helpers->work);
 	lock_fini(&helpers->lock);
 	free(helpers);
+}
+
+/* Once: from here on it is done, and who started it is told.  With the lock held. */
+static void answer(struct helper_call *call, int status)
+{
+	if (call->done)
+		return;
+	call->done = 1;
+	list_remove(&call->watched);
+	if (call->complete)
+		call->complete(call, status);
 }
 
 /* The next call, or NULL when it is time to end.  With the lock held. */
@@ -82,10 +102,11 @@ static void *work(void *arg)
 		lock_drop(&helpers->lock);
 		call->result = call->run(call);
 		lock_take(&helpers->lock);
+		call->returned = true;
 		helpers->given_up -= call->done; /* its waiter left before */
 		helpers->posted -= call->posted;
 		ours = call->done || call->posted;
-		call->done = 1;
+		answer(call, call->result);
 		cond_wake_all(&helpers->answered);
 		if (!ours)
 			continue;
@@ -158,6 +179,26 @@ static int wait_done(struct helpers *helpers, struct helper_call *call, int64_t 
 	return 0;
 }
 
+/*
+ * Nobody waits for it any more: true where nobody had begun it, so that it is still the waiter's; else
+ * whoever runs it sees that it is done, and frees it.  With the lock held.
+ */
+static bool give_up(struct helpers *helpers, struct helper_call *call, int status)
+{
+	bool begun = list_empty(&call->link);
+
+	if (begun) {
+		helpers->given_up++;
+	} else {
+		list_remove(&call->link);
+		helpers->queued--;
+		call->returned = true; /* it never will be begun */
+		call->result = status;
+	}
+	answer(call, status);
+	return !begun;
+}
+
 /* 0 when it was run; else nobody will touch it on the waiter's behalf any more. */
 static int run_elsewhere(struct helpers *helpers, struct helper_call *call, int64_t timeout_ns,
 			 const struct weir_cancel *cancel, struct weir_error *err)
@@ -171,19 +212,23 @@ static int run_elsewhere(struct helpers *helpers, struct helper_call *call, int6
 	if (ret == 0) {
 		enqueue(helpers, call);
 		ret = wait_done(helpers, call, timeout_ns, cancel);
-		if (ret < 0 && !list_empty(&call->link)) {
-			list_remove(&call->link); /* nobody had begun it */
-			helpers->queued--;
-		} else if (ret < 0) {
-			call->done = 1; /* whoever runs it sees that nobody waits, and frees it */
-			helpers->given_up++;
-			ours = false;
-		}
+		if (ret < 0)
+			ours = give_up(helpers, call, ret);
 	}
 	lock_drop(&helpers->lock);
 	if (ret < 0 && ours)
 		call->free(call);
 	return ret;
+}
+
+static void call_init(struct helper_call *call)
+{
+	atomic_init(&call->progress, 0);
+	list_init(&call->link);
+	list_init(&call->watched);
+	call->returned = false;
+	call->done = 0;
+	call->posted = 0;
 }
 
 int helper_run(struct helpers *helpers, struct helper_call *call, const char *what,
@@ -193,10 +238,7 @@ int helper_run(struct helpers *helpers, struct helper_call *call, const char *wh
 {
 	int ret = 0;
 
-	atomic_init(&call->progress, 0);
-	list_init(&call->link);
-	call->done = 0;
-	call->posted = 0;
+	call_init(call);
 	if (helpers->simulated)
 		call->result = call->run(call);
 	else
@@ -221,8 +263,7 @@ int helper_post(struct helpers *helpers, struct helper_call *call)
 	uint32_t before;
 	int ret = 0;
 
-	list_init(&call->link);
-	call->done = 0;
+	call_init(call);
 	call->posted = 1;
 	if (helpers->simulated) {
 		call->run(call);
@@ -245,6 +286,94 @@ int helper_post(struct helpers *helpers, struct helper_call *call)
 	return ret;
 }
 
+/* ---- Calls that are started ---- */
+
+/* Whose time is up, or who was cancelled; when to look again.  With the lock held. */
+static int64_t look_at_watched(struct helpers *helpers, int64_t now)
+{
+	int64_t next = NEVER;
+
+	list_for_each_safe(link, &helpers->watched) {
+		struct helper_call *call = list_entry(link, struct helper_call, watched);
+
+		if (call->cancel &&
+		    atomic_load_explicit(&call->cancel->fired, memory_order_relaxed))
+			give_up(helpers, call, WEIR_CANCELLED);
+		else if (now >= call->deadline_ns)
+			give_up(helpers, call, WEIR_TIMEOUT);
+		else
+			next = min_of(next,
+				      call->cancel ? min_of(call->deadline_ns, now + CANCEL_POLL_NS)
+						   : call->deadline_ns);
+	}
+	return next;
+}
+
+static void *watch(void *arg)
+{
+	struct helpers *helpers = arg;
+
+	lock_take(&helpers->lock);
+	while (!helpers->stop) {
+		int64_t next = look_at_watched(helpers, helpers->sys->now_ns());
+
+		cond_wait(&helpers->watch, &helpers->lock, next);
+	}
+	lock_drop(&helpers->lock);
+	return NULL;
+}
+
+/* With the lock held. */
+static int start_watching(struct helpers *helpers, struct weir_error *err)
+{
+	int ret;
+
+	if (helpers->watching)
+		return 0;
+	ret = thread_start(helpers->sys, &helpers->watcher, "weir-watch", watch, helpers, err);
+	helpers->watching = ret == 0;
+	return ret;
+}
+
+int helper_start(struct helpers *helpers, struct helper_call *call, int64_t timeout_ns,
+		 struct weir_cancel *cancel, struct weir_error *err)
+{
+	int ret = 0;
+
+	call_init(call);
+	call->deadline_ns = deadline_after(helpers->sys, timeout_ns);
+	call->cancel = cancel;
+	if (helpers->simulated) {
+		call->result = call->run(call);
+		call->returned = true;
+	}
+	lock_take(&helpers->lock);
+	if (call->returned)
+		answer(call, call->result);
+	else if ((ret = start_watching(helpers, err)) == 0 && helpers->idle <= helpers->queued)
+		ret = start_thread(helpers, err);
+	if (ret == 0 && !call->returned) {
+		list_push(&helpers->watched, &call->watched);
+		enqueue(helpers, call);
+		cond_wake(&helpers->watch);
+	}
+	lock_drop(&helpers->lock);
+	if (ret < 0)
+		call->free(call);
+	return ret;
+}
+
+void helper_leave(struct helpers *helpers, struct helper_call **call)
+{
+	lock_take(&helpers->lock);
+	if (*call && !(*call)->done) {
+		(*call)->complete = NULL;
+		if (!give_up(helpers, *call, WEIR_CANCELLED))
+			*call = NULL;
+	}
+	lock_drop(&helpers->lock);
+}
+
 uint64_t helpers_stuck(struct helpers *helpers)
 {
 	uint64_t stuck;
@@ -262,6 +391,12 @@ void helpers_destroy(struct helpers *helpers)
 	lock_take(&helpers->lock);
 	helpers->stop = true;
 	cond_wake_all(&helpers->work);
+	cond_wake_all(&helpers->watch);
+	if (helpers->watching) {
+		lock_drop(&helpers->lock);
+		thread_join(helpers->watcher);
+		lock_take(&helpers->lock);
+	}
 	/*
 	 * Threads that can end do so at once; the stuck ones hold a reference of their own.  What was
 	 * posted is part of a call, so by now of one whose waiter left.

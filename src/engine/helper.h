@@ -10,6 +10,7 @@
 #define ENGINE_HELPER_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/compiler.h"
@@ -33,8 +34,20 @@ struct helper_call {
 	/* Raised by `run` as it gets on: the time-out counts from the last time. */
 	_Atomic uint32_t progress;
 
+	/*
+	 * Of a call that is started: told the answer once, under the helpers' lock, by the thread that ran
+	 * it or by the one that watches the time.  Where the call has not `returned` it is the thread's
+	 * from then on, and the caller forgets it.
+	 */
+	void (*complete)(struct helper_call *call, int status);
+	void *waiter; /* whom complete() tells */
+
 	/* The helpers' own. */
-	struct list link;
+	struct list link;    /* waits for a thread */
+	struct list watched; /* was started, and has no answer yet */
+	int64_t deadline_ns;
+	struct weir_cancel *cancel;
+	bool returned;
 	int result;
 	uint32_t done;   /* or given up; under the helpers' lock */
 	uint32_t posted; /* nobody waits */
@@ -63,6 +76,19 @@ int helper_run(struct helpers *helpers, struct helper_call *call, const char *wh
  * 0, and `free` follows; or WEIR_LIMIT: no thread is to be had, and the call is freed.
  */
 must_use int helper_post(struct helpers *helpers, struct helper_call *call);
+
+/*
+ * Starts the call and does not wait: `complete` will be called, also where the time is up before the call
+ * comes back.  The call is the caller's until it is freed, left or forgotten; on failure it is freed.
+ */
+must_use int helper_start(struct helpers *helpers, struct helper_call *call, int64_t timeout_ns,
+			  struct weir_cancel *cancel, struct weir_error *err);
+
+/*
+ * Leaves a call that was started: complete() is not called from here on.  *call, which complete() may
+ * have cleared, is what to dispose of when this returns, or NULL where a thread still runs it.
+ */
+void helper_leave(struct helpers *helpers, struct helper_call **call);
 
 /* How many calls do not come back at present. */
 uint64_t helpers_stuck(struct helpers *helpers);

@@ -236,12 +236,12 @@ static void trace_part(const struct lane *lane, const struct part *part, int64_t
 		  part->start, part->request.offset + part->request.length - part->start);
 }
 
-static void copy_out(struct lane *lane, struct part *part)
+static void copy_out(struct lane *lane, struct part *part, uint64_t upto)
 {
 	struct trace *trace = lane->group->ctx->trace;
 	int64_t start = trace ? lane->group->ctx->sys->now_ns() : 0;
 
-	transfer_copy_out(part);
+	transfer_copy_out(part, upto);
 	if (trace)
 		trace_add(trace, TRACE_COPY, lane->index, start, lane->group->ctx->sys->now_ns(),
 			  part->start, part->end - part->start);
@@ -258,9 +258,11 @@ static bool land(struct lane *lane, struct part *part, struct extent **finished)
 		code = (int)request->result;
 	else
 		arrived += (uint64_t)request->result;
-	if (code == 0 && arrived < needed && request->result > 0 && !part->cancelling &&
-	    resubmit(lane, part))
-		return false;
+	if (code == 0 && arrived < needed && request->result > 0 && !part->cancelling) {
+		if (resubmit(lane, part))
+			return false;
+		code = WEIR_IO;
+	}
 	if (code == 0 && arrived < needed &&
 	    !(part->sweep->transfer->opts.flags & WEIR_TRANSFER_AT_END))
 		code = part->cancelling               ? WEIR_CANCELLED
@@ -269,8 +271,8 @@ static bool land(struct lane *lane, struct part *part, struct extent **finished)
 	if (lane->group->ctx->trace)
 		trace_part(lane, part, lane->group->ctx->sys->now_ns());
 	count_landed(part, arrived);
-	if (part->slot && code == 0)
-		copy_out(lane, part);
+	if (part->slot && arrived > part->start)
+		copy_out(lane, part, arrived);
 	transfer_landed(part, arrived, code, request->os_errno, finished);
 	return true;
 }
@@ -329,7 +331,7 @@ static void end_part(struct lane *lane, struct part *part, struct version_check 
 	settle_finished(transfer, finished, checked);
 	group_unfly(lane->group, part);
 	part_free(lane, part);
-	transfer_unfly(transfer);
+	transfer_let_go(transfer);
 }
 
 /* ---- Fill ---- */

@@ -189,8 +189,9 @@ int weir_plan_object(struct weir_plan *plan, struct weir_object *object, struct 
 }
 
 /* Bytes delivered; each level must clear what the levels inside it span. */
-static int check_strides(const char *uri, uint64_t run_bytes, const struct weir_stride *strides,
-			 unsigned count, uint64_t *length, struct weir_error *err)
+static int check_strides(const char *uri, uint64_t offset, uint64_t run_bytes,
+			 const struct weir_stride *strides, unsigned count, uint64_t *length,
+			 struct weir_error *err)
 {
 	uint64_t inside = run_bytes;
 
@@ -211,6 +212,9 @@ static int check_strides(const char *uri, uint64_t run_bytes, const struct weir_
 					 (unsigned long long)inside);
 		inside = span;
 	}
+	/* Only now: what wraps around would look like a small number. */
+	if (!size_add(offset, inside, &inside))
+		return error_set(err, WEIR_ARG, uri, "%s: the strided range overflows", uri);
 	return 0;
 }
 
@@ -226,8 +230,8 @@ int weir_plan_strided(struct weir_plan *plan, struct weir_object *object, uint64
 		return error_set(err, WEIR_ARG, object->core->uri,
 				 "%s: %u levels of strides: at most %d", object->core->uri,
 				 stride_count, WEIR_STRIDES_MAX);
-	ret = check_strides(object->core->uri, run_bytes, strides, stride_count, &extent.length,
-			    err);
+	ret = check_strides(object->core->uri, offset, run_bytes, strides, stride_count,
+			    &extent.length, err);
 	if (ret < 0)
 		return ret;
 	if (plan->stride_count > UINT32_MAX - WEIR_STRIDES_MAX)

@@ -43,6 +43,7 @@ struct extent {
 	uint8_t stride_count;
 	uint8_t class_; /* as sorted: enum sweep_class */
 	bool write, allocate;
+	bool hopeless; /* reaches past the end, and that is not allowed: gets no memory */
 
 	/* How far it is.  Under the transfer's lock. */
 	bool withdrawn;   /* its sweep passes it by: dropped, promoted, or failed before it began */

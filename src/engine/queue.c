@@ -107,16 +107,16 @@ bool queue_sleep(struct weir_queue *queue, int64_t deadline_ns)
 	return in_time;
 }
 
-void queue_forget(struct weir_queue *queue, const struct weir_transfer *transfer)
+/* Takes out those of a transfer, or the one that is named.  With the lock held. */
+static void take_out(struct weir_queue *queue, const struct weir_transfer *transfer,
+		     const struct completion *one)
 {
-	struct completion **at;
+	struct completion **at = &queue->first;
 
-	lock_take(&queue->lock);
-	at = &queue->first;
 	while (*at) {
 		struct completion *completion = *at;
 
-		if (completion->done.transfer != transfer) {
+		if (one ? completion != one : completion->done.transfer != transfer) {
 			at = &completion->next;
 			continue;
 		}
@@ -126,7 +126,21 @@ void queue_forget(struct weir_queue *queue, const struct weir_transfer *transfer
 	}
 	queue->last = at;
 	signal_fd(queue);
+}
+
+void queue_forget(struct weir_queue *queue, const struct weir_transfer *transfer)
+{
+	lock_take(&queue->lock);
+	take_out(queue, transfer, NULL);
 	lock_drop(&queue->lock);
+}
+
+void queue_withdraw(struct weir_queue *queue, const struct completion *completion)
+{
+	lock_take(&queue->lock);
+	take_out(queue, NULL, completion);
+	lock_drop(&queue->lock);
+	ctx_wake(queue->ctx); /* others may have waited for the room */
 }
 
 bool queue_full(const struct weir_queue *queue)
@@ -176,7 +190,7 @@ int weir_queue_wait(struct weir_queue *queue, struct weir_done *out, unsigned ma
 		return error_set(err, WEIR_ARG, NULL, "waiting for 0 completions");
 	deadline = deadline_after(queue->ctx->sys, timeout_ns);
 	while (!(taken = queue_take(queue, out, max)))
-		if (!queue_sleep(queue, deadline))
+		if (timeout_ns == 0 || !queue_sleep(queue, deadline))
 			return error_set(err, WEIR_TIMEOUT, NULL, "no completion came in time");
 	return (int)min_of(taken, (unsigned)INT32_MAX);
 }

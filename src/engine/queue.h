@@ -52,6 +52,9 @@ bool queue_sleep(struct weir_queue *queue, int64_t deadline_ns);
 /* Takes out all completions of a transfer; their buffers are returned. */
 void queue_forget(struct weir_queue *queue, const struct weir_transfer *transfer);
 
+/* Takes out one, if it is there. */
+void queue_withdraw(struct weir_queue *queue, const struct completion *completion);
+
 /* Is it so full that no more reads should start?  A look without the lock. */
 bool queue_full(const struct weir_queue *queue);
 

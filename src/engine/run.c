@@ -32,9 +32,10 @@ static uint64_t block_of(const struct extent *extent)
 static bool joins(const struct extent *last, const struct extent *next, uint64_t start,
 		  uint64_t end, uint64_t limit_bytes)
 {
-	return next->allocate && !needs_own(next) && next->object == last->object &&
-	       next->class_ == last->class_ && next->offset >= end &&
-	       next->offset - end <= GAP_MAX && next->offset + next->length - start <= limit_bytes;
+	return next->allocate && !next->hopeless && !needs_own(next) &&
+	       next->object == last->object && next->class_ == last->class_ &&
+	       next->offset >= end && next->offset - end <= GAP_MAX &&
+	       next->offset + next->length - start <= limit_bytes;
 }
 
 /* The run that begins at this place of the order; returns how many extents it takes. */
@@ -69,7 +70,7 @@ static bool wants_run(const struct weir_plan *plan, uint32_t at)
 {
 	const struct extent *extent = &plan->extents[plan->order[at]];
 
-	return extent->allocate && extent->length > 0;
+	return extent->allocate && !extent->hopeless && extent->length > 0;
 }
 
 static void cut_runs(struct weir_plan *plan, uint64_t limit_bytes, struct runs *runs)
@@ -140,7 +141,8 @@ static void place_extents(struct weir_plan *plan, struct run *run)
 	for (uint32_t i = 0; i < run->count; i++) {
 		struct extent *extent = &plan->extents[plan->order[run->first + i]];
 
-		if (extent->length == 0)
+		/* What was dropped before has its completion, and takes nothing with it. */
+		if (extent->length == 0 || extent->state != EXTENT_PLANNED)
 			continue;
 		extent->memory = run->memory + (run->packed ? 0 : extent->offset - run->start);
 		run->spare -= extent->length;
@@ -224,6 +226,7 @@ bool run_populated(struct run *run, struct group *group, uint64_t upto)
 	while (ready == run->job.bytes && run->populating + ready < run->bytes &&
 	       upto + POPULATE_STEP > run->populating + ready) {
 		run->populating += ready;
+		populate_cancel(group->ctx->populator, &run->job); /* its notify() may still run */
 		start_job(run, group);
 		ready = atomic_load_explicit(&run->job.ready, memory_order_acquire);
 	}

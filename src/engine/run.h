@@ -34,6 +34,8 @@ struct run {
 	uint64_t start, bytes; /* of the file, whole blocks; packed: start is 0 */
 
 	/* Under the transfer's lock. */
+	bool exact; /* one of its extents goes ahead of the others: no request may write beside
+			     * what it claims, for that may be a buffer in somebody's hands */
 	uint32_t unsettled; /* extents */
 	char *memory;       /* NULL: not taken yet, or let go */
 	uint64_t spare;     /* bytes of the budget that no extent will carry away */

@@ -250,13 +250,20 @@ static uint64_t staged_end(const struct sweep *sweep, int way, uint64_t limit, u
 static enum sweep_answer next_staged(struct sweep *sweep, struct lane *lane, struct part *part,
 				     struct extent *extent, uint64_t offset, int way)
 {
-	uint64_t block = way == WAY_DIRECT ? extent->object->core->offset_align : 1;
-	uint64_t start = round_down(offset, block);
-	uint64_t limit = start + lane_slot_bytes(lane);
+	uint64_t block = extent->object->core->offset_align;
+	uint64_t start;
+	uint64_t limit, end;
 	uint32_t stop_at;
-	uint64_t end = staged_end(sweep, way, limit, &stop_at);
-	char *slot = lane_slot_take(lane, round_up(end, block) - start);
+	char *slot;
 
+	if (block > lane_slot_bytes(lane))
+		way = WAY_BUFFERED; /* a block of it fits nowhere */
+	if (way == WAY_BUFFERED)
+		block = 1;
+	start = round_down(offset, block);
+	limit = start + lane_slot_bytes(lane);
+	end = staged_end(sweep, way, limit, &stop_at);
+	slot = lane_slot_take(lane, round_up(end, block) - start);
 	if (!slot && lane_has_slots(lane))
 		return SWEEP_WAIT; /* one comes back with the next completion of this lane */
 	if (!slot) {
@@ -278,7 +285,7 @@ static enum sweep_answer next_read(struct sweep *sweep, struct lane *lane, struc
 	struct span blocks = span;
 	bool in_place;
 
-	if (run && !run->packed) {
+	if (run && !run->packed && !run->exact) {
 		if (way == WAY_DIRECT && !lane_may_read_direct(lane))
 			return SWEEP_NOT_HERE;
 		return next_of_run(sweep, part, extent, run, span.offset, way);

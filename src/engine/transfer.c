@@ -101,9 +101,11 @@ static void settle(struct weir_transfer *transfer, struct extent *extent)
 
 	if (extent->state == EXTENT_LENT) {
 		extent_move(extent, EXTENT_RELEASED);
-		buffer = part_with_memory(transfer, extent);
+		part_with_memory(transfer, extent);
+		if (extent->allocate)
+			return;
 		transfer->lent--;
-		post(transfer, extent, &extent->released, WEIR_DONE_RELEASED, buffer);
+		post(transfer, extent, &extent->released, WEIR_DONE_RELEASED, NULL);
 		return;
 	}
 	extent_move(extent, EXTENT_SETTLED);
@@ -113,13 +115,16 @@ static void settle(struct weir_transfer *transfer, struct extent *extent)
 	post(transfer, extent, &extent->settled, 0, buffer);
 }
 
-/* Its time is up while something may still write.  With the lock held. */
+/*
+ * Its time is up while something may still write.  Where that is memory of ours, the caller never had
+ * it, and need not hear of it again.  With the lock held.
+ */
 static void lend(struct weir_transfer *transfer, struct extent *extent)
 {
 	extent_move(extent, EXTENT_LENT);
-	transfer->lent++;
+	transfer->lent += !extent->allocate;
 	count_settled(transfer, extent);
-	post(transfer, extent, &extent->settled, WEIR_DONE_LENT, NULL);
+	post(transfer, extent, &extent->settled, extent->allocate ? 0 : WEIR_DONE_LENT, NULL);
 }
 
 void transfer_fail_extent(struct weir_transfer *transfer, struct extent *extent, int code,
@@ -221,10 +226,10 @@ void transfer_took_off(struct weir_transfer *transfer, const struct part *part)
 	count(&transfer->counters, bytes_requested, part->request.length);
 }
 
-void transfer_unfly(struct weir_transfer *transfer)
+void transfer_let_go(struct weir_transfer *transfer)
 {
 	lock_take(&transfer->lock);
-	if (--transfer->flying == 0)
+	if (--transfer->landing == 0 && transfer->flying == 0)
 		cond_wake_all(&transfer->quiet);
 	lock_drop(&transfer->lock);
 }
@@ -244,7 +249,7 @@ static struct extent *hold_for_copy(struct weir_transfer *transfer, struct exten
 	return next;
 }
 
-void transfer_copy_out(struct part *part)
+void transfer_copy_out(struct part *part, uint64_t upto)
 {
 	struct weir_transfer *transfer = part->sweep->transfer;
 	struct cursor cursor = part->from;
@@ -252,14 +257,16 @@ void transfer_copy_out(struct part *part)
 	struct piece piece;
 	uint64_t copied = 0;
 
-	while (part_next(part, &cursor, &piece)) {
+	while (part_next(part, &cursor, &piece) && piece.offset < upto) {
+		uint64_t length = min_of(piece.length, upto - piece.offset);
+
 		if (piece.extent != held)
 			held = hold_for_copy(transfer, held, piece.extent);
 		if (!held)
 			continue;
 		memcpy(held->memory + piece.done, part->slot + (piece.offset - part->start),
-		       piece.length);
-		copied += piece.length;
+		       length);
+		copied += length;
 	}
 	hold_for_copy(transfer, held, NULL);
 	count(&transfer->counters, bytes_copied, copied);
@@ -273,7 +280,7 @@ static void land_piece(const struct piece *piece, uint64_t upto, int code, int o
 
 	if (extent->status)
 		return;
-	if (code) {
+	if (code && arrived < piece->length) {
 		extent->status = code;
 		extent->os_errno = os_errno;
 		extent->error_offset = max_of(upto, piece->offset);
@@ -297,7 +304,7 @@ static void land_extent(struct weir_transfer *transfer, struct extent *extent, b
 		extent->next_finished = *finished;
 		*finished = extent;
 	} else if (extent->status && transfer->stopping) {
-		stop_extent(transfer, extent, extent->status);
+		stop_extent(transfer, extent, transfer->stop_code);
 	}
 }
 
@@ -310,6 +317,8 @@ void transfer_landed(struct part *part, uint64_t upto, int code, int os_errno,
 	struct piece piece;
 
 	lock_take(&transfer->lock);
+	transfer->flying--;
+	transfer->landing++;
 	transfer->progress_ns = transfer->ctx->sys->now_ns();
 	while (part_next(part, &cursor, &piece)) {
 		if (last && piece.extent != last)
@@ -324,13 +333,21 @@ void transfer_landed(struct part *part, uint64_t upto, int code, int os_errno,
 
 /* ---- Stopping: cancelled, or out of time ---- */
 
+void transfer_stop_plan(struct weir_transfer *transfer, struct weir_plan *plan)
+{
+	for (uint64_t i = 0; i < plan->count; i++)
+		stop_extent(transfer, &plan->extents[i], transfer->stop_code);
+}
+
 /* With the lock held; lanes are told by the caller. */
 static void stop(struct weir_transfer *transfer, int code)
 {
 	transfer->stopping = true;
+	transfer->stop_code = code;
+	transfer->open = false;
 	for (struct batch *batch = transfer->batches; batch; batch = batch->next)
-		for (uint64_t i = 0; i < batch->plan->count; i++)
-			stop_extent(transfer, &batch->plan->extents[i], code);
+		transfer_stop_plan(transfer, batch->plan);
+	queue_nudge(transfer->queue);
 }
 
 static void tell_lanes(struct weir_transfer *transfer)

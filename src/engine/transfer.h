@@ -55,9 +55,11 @@ struct weir_transfer {
 	struct alone *alone;
 	uint64_t unsettled;  /* extents without a completion */
 	uint64_t lent;       /* extents with one, whose memory may still be written */
-	uint64_t flying;     /* requests on lanes */
+	uint64_t flying;     /* requests that a source holds */
+	uint64_t landing;    /* those that came back, while a lane still does their books */
 	bool open;           /* more plans may come */
 	bool stopping;       /* cancelled or out of time: nothing new is started */
+	int stop_code;       /* why */
 	bool closing;        /* being finished: completions go nowhere */
 	int64_t progress_ns; /* when the last request ended */
 	enum stall waits_for;
@@ -81,6 +83,9 @@ void transfer_fail_extent(struct weir_transfer *transfer, struct extent *extent,
 void transfer_fail_run(struct weir_transfer *transfer, struct weir_plan *plan, struct run *run,
 		       const struct weir_error *err);
 
+/* A plan that comes to a transfer which is stopping already. */
+void transfer_stop_plan(struct weir_transfer *transfer, struct weir_plan *plan);
+
 /* An extent of no bytes: at once. */
 void transfer_settle_empty(struct weir_transfer *transfer, struct extent *extent);
 
@@ -89,8 +94,9 @@ void transfer_settle_empty(struct weir_transfer *transfer, struct extent *extent
 /* A request was handed to a lane.  With the lock held. */
 void transfer_took_off(struct weir_transfer *transfer, const struct part *part);
 
-/* Copies what was staged to where it belongs.  Takes the lock as it needs it. */
-void transfer_copy_out(struct part *part);
+/* Copies what was staged, up to `upto` in the object, to where it belongs.  Takes the lock as it needs
+ * it. */
+void transfer_copy_out(struct part *part, uint64_t upto);
 
 /*
  * A request has ended: arrived up to `upto` in the object (the rest is past the end), or failed.
@@ -102,8 +108,8 @@ void transfer_landed(struct part *part, uint64_t upto, int code, int os_errno,
 /* Settles extents that landed; the lane has let go of their requests. */
 void transfer_settle(struct weir_transfer *transfer, struct extent *extent, int code);
 
-/* One request less on a lane: the last thing that a lane says of a part. */
-void transfer_unfly(struct weir_transfer *transfer);
+/* The last thing that a lane says of a part: nothing of the transfer is touched after it. */
+void transfer_let_go(struct weir_transfer *transfer);
 
 /* Has its time come, or did it stop making progress?  Returns when to ask again. */
 int64_t transfer_check_time(struct weir_transfer *transfer, int64_t now_ns);

@@ -149,13 +149,13 @@ struct format_index *table_finish(struct table *table)
 	size_t words = place_in(table->block, table->words);
 	size_t slots = place_in(table->block, table->slots);
 	size_t order = table->by_offset ? place_in(table->block, table->by_offset) : 0;
-	struct format_index *index = table->block;
+	struct format_index *index = table->block, *smaller = NULL;
 	const char *base;
 
 	if (table->block_bytes - used >= WORTH_GIVING_BACK)
-		index = realloc(table->block, used);
-	if (!index)
-		index = table->block;
+		smaller = realloc(index, used);
+	if (smaller)
+		index = smaller;
 	base = (const char *)index;
 	index->tensors = (const void *)(base + tensors);
 	index->tensor_count = table->tensor_count;

@@ -354,6 +354,38 @@ static void budget_streams_a_file_through_little_memory(void)
 	weir_ctx_destroy(ctx);
 }
 
+static void write_then_read_back(void)
+{
+	uint64_t size = 3 * MIB + 513;
+	char *data = malloc(size), *path;
+	struct weir_object *object;
+	struct weir_plan *plan;
+
+	open_ctx();
+	check(asprintf(&path, "/var/tmp/weir-%d-written", (int)getpid()) > 0);
+	pattern_fill(data, 21, 0, size);
+	if (weir_object_create(ctx, path, size, NULL, &object, &err) < 0)
+		check_failed(__FILE__, __LINE__, "%s", err.message);
+	check_int(weir_plan_create(ctx, &plan, &err), 0);
+	check_int(weir_plan_write(plan, object, 0, data, size / 2, 0, &err), 0);
+	check_int(
+		weir_plan_write(plan, object, size / 2, data + size / 2, size - size / 2, 1, &err),
+		0);
+	carry_out(plan, NULL);
+	check(access(path, F_OK) != 0);
+	check_int(weir_object_commit(object, WEIR_DURABLE_DATA, &err), 0);
+	weir_object_unref(object);
+	memset(data, 0, size);
+	check_int(weir_object_open(ctx, path, NULL, &object, &err), 0);
+	check_int(weir_object_read(object, 0, size, data, WEIR_FOREVER, &err), 0);
+	check_int(pattern_check(data, 21, 0, size), size);
+	weir_object_unref(object);
+	unlink(path);
+	free(path);
+	free(data);
+	weir_ctx_destroy(ctx);
+}
+
 static void cancel_returns_everything(void)
 {
 	struct weir_object *object;
@@ -435,6 +467,7 @@ int main(int argc, char **argv)
 		TEST(at_end_counts_what_there_is),
 		TEST(queue_descriptor_is_readable_while_there_are_completions),
 		TEST(budget_streams_a_file_through_little_memory),
+		TEST(write_then_read_back),
 		TEST(cancel_returns_everything),
 		TEST(deadline_settles_and_lends),
 	};

@@ -1,0 +1,296 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""make-model, inspect, verify: models as files, and what is said of them."""
+import hashlib
+import json
+import os
+import struct
+
+from cli_lib import CliTest, main, some, write_model
+
+# SHA-256 over the files of `make-model --size 3MiB --shards 3 --tensors 40 --dtypes all --odd --seed 7`,
+# in the order of their names.  The same on every machine, for ever.
+GOLDEN = "a7bda2d680cb3cbba9725f6aa09350f37f0271dd59330eb07116833cb1306a51"
+# The same for `make-model --size 1MiB --tensors 12 --dtypes F32,BF16,U8`.
+GOLDEN_PLAIN = "7d95f406ffa89ebae03093fc62b7c6a8ed9067545e7e48c68acdf38ba364f68d"
+
+
+def read_header(path):
+    with open(path, "rb") as file:
+        size = struct.unpack("<Q", file.read(8))[0]
+        return size, file.read(size)
+
+
+class MakeModel(CliTest):
+    def digest(self, folder):
+        total = hashlib.sha256()
+        for name in sorted(os.listdir(self.path(folder))):
+            with open(self.path(folder, name), "rb") as file:
+                total.update(name.encode() + b"\0" + file.read())
+        return total.hexdigest()
+
+    def test_bytes_are_those_of_every_machine(self):
+        self.weir("make-model", "--size", "3MiB", "--shards", "3", "--tensors", "40", "--dtypes", "all", "--odd",
+                  "--seed", "7", "odd")
+        self.assertEqual(self.digest("odd"), GOLDEN)
+        self.weir("make-model", "--size", "1MiB", "--tensors", "12", "--dtypes", "F32,BF16,U8", "plain")
+        self.assertEqual(self.digest("plain"), GOLDEN_PLAIN)
+
+    def test_document_says_what_is_there(self):
+        document = self.weir("make-model", "--json", "--size", "2MiB", "--shards", "2", "--tensors", "20", "m").json
+        self.assertEqual((document["uri"], document["shards"], document["tensor_count"]), ("m", 2, 20))
+        self.assertEqual(sorted(os.listdir(self.path("m"))),
+                         ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",
+                          "model.safetensors.index.json"])
+        with open(self.path("m", "model.safetensors.index.json"), encoding="utf-8") as file:
+            index = json.load(file)
+        self.assertEqual(index["metadata"]["total_size"], document["bytes"])
+        self.assertEqual(len(index["weight_map"]), 20)
+        self.assertLess(abs(document["bytes"] - 2 * 1024 * 1024), 200000)
+
+    def test_headers_are_padded_as_the_reference_writer_does(self):
+        self.weir("make-model", "--size", "1MiB", "--tensors", "11", "--dtypes", "F32,BF16,U8,F64", "m")
+        size, header = read_header(self.path("m", "model.safetensors"))
+        entries = json.loads(header)
+        self.assertEqual(size % 8, 0)
+        self.assertEqual(header.rstrip(b" "), header[:len(header.rstrip(b" "))])
+        self.assertLess(len(header) - len(header.rstrip(b" ")), 8)
+        self.assertEqual(entries.pop("__metadata__"), {"format": "pt"})
+        for entry in entries.values():  # wide types first: everything is aligned for its type
+            width = {"F32": 4, "BF16": 2, "U8": 1, "F64": 8}[entry["dtype"]]
+            self.assertEqual(entry["data_offsets"][0] % width, 0)
+
+    def test_odd_has_what_loaders_stumble_over(self):
+        self.weir("make-model", "--size", "1MiB", "--tensors", "20", "--odd", "m")
+        tensors = self.weir("inspect", "--json", "m").json["tensors"]
+        self.assertTrue(any(t["shape"] == [] for t in tensors))
+        self.assertTrue(any(t["size_bytes"] == 0 for t in tensors))
+        self.assertTrue(any(t["size_bytes"] == 1 for t in tensors))
+        self.assertTrue(any(t["offset_bytes"] % 2 for t in tensors if t["dtype"] == "BF16"))
+
+    def test_a_tensors_bytes_do_not_depend_on_the_shards(self):
+        digests = []
+        for shards in ("1", "4"):
+            self.weir("make-model", "--size", "1MiB", "--tensors", "16", "--shards", shards, "m" + shards)
+            document = self.weir("load", "--json", "--digest", "m" + shards).json
+            digests.append({t["name"]: t["xxh3_64"] for t in document["tensors"]})
+        self.assertEqual(*digests)
+        self.weir("make-model", "--size", "1MiB", "--tensors", "16", "--seed", "1", "other")
+        document = self.weir("load", "--json", "--digest", "other").json
+        self.assertNotEqual({t["name"]: t["xxh3_64"] for t in document["tensors"]}, digests[0])
+
+    def test_like_takes_names_types_and_shapes(self):
+        self.weir("make-model", "--size", "1MiB", "--tensors", "16", "--shards", "2", "--dtypes", "all", "a")
+        self.weir("make-model", "--like", "a", "--seed", "5", "b")
+        first, second = (self.weir("inspect", "--json", name).json for name in "ab")
+        for document in (first, second):
+            document.pop("uri")
+            for shard in document["shards"]:
+                shard["uri"] = os.path.basename(shard["uri"])
+        self.assertEqual(first, second)
+        self.assertNotEqual(self.digest("a"), self.digest("b"))
+        self.weir("make-model", "--like", "a", "--size", "1MiB", "c", status=2)
+
+    def test_every_type_is_offered_by_name(self):
+        names = self.weir("make-model", "--help").text.split("--dtypes")[1].split("(all|")[1].split(")")[0]
+        for name in names.split("|"):
+            self.weir("make-model", "--size", "4KiB", "--tensors", "3", "--dtypes", name, name)
+            tensors = self.weir("inspect", "--json", name).json["tensors"]
+            self.assertEqual({t["dtype"] for t in tensors}, {name})
+
+    def test_what_does_not_fit_is_refused(self):
+        self.weir("make-model", "--tensors", "2", "--shards", "3", "m", status=2)
+        self.weir("make-model", "--dtypes", "F33", "m", status=2)
+        self.assertEqual(os.listdir(self.dir), [])
+
+    def test_a_file_of_that_name_is_no_directory(self):
+        self.model("m")
+        self.assertError(self.weir("make-model", "--json", "m", status=1).json, "ARG")
+
+
+class Inspect(CliTest):
+    def test_document_of_one_file(self):
+        path = self.model()
+        size, header = read_header(path)
+        document = self.weir("inspect", "--json", "--sort", "offset", "model.safetensors").json
+        self.assertEqual(document["format"], "safetensors")
+        self.assertEqual(document["header_bytes"], size + 8)
+        self.assertEqual(document["data_bytes"], 152)
+        self.assertEqual(document["size_bytes"], os.path.getsize(path))
+        self.assertEqual(document["metadata"], {"format": "pt"})
+        self.assertEqual(document["tensor_count"], 4)
+        self.assertEqual(document["shards"], [{"uri": "model.safetensors", "size_bytes": 152 + size + 8,
+                                               "tensor_count": 4}])
+        entries = json.loads(header)
+        for tensor in document["tensors"]:
+            entry = entries[tensor["name"]]
+            self.assertEqual((tensor["dtype"], tensor["shape"], tensor["shard"]),
+                             (entry["dtype"], entry["shape"], 0))
+            begin, end = entry["data_offsets"]
+            self.assertEqual((tensor["offset_bytes"], tensor["size_bytes"]), (begin + size + 8, end - begin))
+
+    def test_a_line_for_each_argument_in_order_and_status_1_where_one_is_broken(self):
+        self.model("a.safetensors")
+        self.model("c.safetensors")
+        with open(self.path("b.safetensors"), "wb") as to:
+            to.write(b"1234567")
+        lines = self.weir("inspect", "--json", "a.safetensors", "b.safetensors", "c.safetensors", status=1).lines
+        self.assertEqual([line["uri"][0] for line in lines], ["a", "b", "c"])
+        self.assertError(lines[1], "H_SHORT")
+        self.assertEqual(lines[2]["tensor_count"], 4)
+
+    def test_names_sort_and_summary(self):
+        self.model()
+        names = [t["name"] for t in self.weir("inspect", "--json", "--names", "h.*", "model.safetensors").json["tensors"]]
+        self.assertEqual(names, ["h.0.bias", "h.0.weight"])
+        names = [t["name"] for t in self.weir("inspect", "--json", "--sort", "size", "model.safetensors").json["tensors"]]
+        self.assertEqual(names, ["h.0.weight", "h.0.bias", "scale", "none"])
+        self.assertNotIn("tensors", self.weir("inspect", "--json", "--summary", "model.safetensors").json)
+
+    def test_text_lists_what_is_there(self):
+        self.model()
+        text = self.weir("inspect", "model.safetensors").text
+        self.assertIn("4 tensors", text)
+        self.assertRegex(text, r"h\.0\.weight\s+F32\s+\[4, 8\]\s+128 bytes")
+
+    def test_sizes_above_32_bits_are_exact(self):
+        header = b'{"a":{"dtype":"U8","shape":[5000000001],"data_offsets":[0,5000000001]}}'
+        with open(self.path("big.safetensors"), "wb") as to:
+            to.write(struct.pack("<Q", len(header)) + header)
+            to.truncate(8 + len(header) + 5000000001)
+        document = self.weir("inspect", "--json", "big.safetensors").json
+        self.assertEqual(document["tensors"][0]["size_bytes"], 5000000001)
+
+    def test_lenient_accepts_what_the_reference_does(self):
+        header = b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"more":1}}'
+        with open(self.path("a.safetensors"), "wb") as to:
+            to.write(struct.pack("<Q", len(header)) + header + b"x")
+        self.assertError(self.weir("inspect", "--json", "a.safetensors", status=1).json, "H_SCHEMA")
+        self.assertEqual(self.weir("inspect", "--json", "--lenient", "a.safetensors").json["tensor_count"], 1)
+
+    def test_beneath_refuses_links_that_leave_the_model(self):
+        os.mkdir(self.path("m"))
+        self.model("outside.safetensors")
+        os.symlink("../outside.safetensors", self.path("m", "model.safetensors"))
+        self.assertEqual(self.weir("inspect", "--json", "m").json["tensor_count"], 4)
+        self.assertError(self.weir("inspect", "--json", "--beneath", "m", status=1).json, "DENIED")
+
+    def test_file_uris(self):
+        path = self.model("with space.safetensors")
+        document = self.weir("inspect", "--json", "file://" + path.replace(" ", "%20")).json
+        self.assertEqual(document["tensor_count"], 4)
+
+
+class Verify(CliTest):
+    def test_ok_and_not_ok(self):
+        self.model()
+        document = self.weir("verify", "--json", "model.safetensors").json
+        self.assertEqual(document, {"uri": "model.safetensors", "ok": True, "format": "safetensors",
+                                    "tensor_count": 4})
+        write_model(self.path("long.safetensors"), {"a": ("U8", [1], b"x")}, trailing=b"y")
+        document = self.weir("verify", "--json", "long.safetensors", status=1).json
+        self.assertFalse(document["ok"])
+        self.assertError(document, "H_COVER")
+        self.assertEqual(self.weir("verify", "long.safetensors", "model.safetensors", status=1).text,
+                         "long.safetensors: not ok (H_COVER)\nmodel.safetensors: ok (safetensors, 4 tensors)\n")
+
+    def test_IX_04_an_orphan_is_a_warning_to_a_load_and_an_error_here(self):
+        self.weir("make-model", "--size", "64KiB", "--shards", "2", "--tensors", "8", "m")
+        index = self.path("m", "model.safetensors.index.json")
+        with open(index, encoding="utf-8") as file:
+            document = json.load(file)
+        document["weight_map"].pop("lm_head.weight")
+        with open(index, "w", encoding="utf-8") as file:
+            json.dump(document, file)
+        self.assertIn("lm_head.weight", self.weir("load", "m").errors)
+        self.assertError(self.weir("verify", "--json", "m", status=1).json, "H_SCHEMA")
+
+    def test_IX_06_a_missing_shard_is_named(self):
+        self.weir("make-model", "--size", "64KiB", "--shards", "2", "--tensors", "8", "m")
+        os.unlink(self.path("m", "model-00002-of-00002.safetensors"))
+        document = self.weir("verify", "--json", "m", status=1).json
+        self.assertError(document, "NOTFOUND")
+        self.assertIn("model-00002-of-00002", document["error"]["message"])
+
+    def test_digests_are_written_read_and_believed(self):
+        self.weir("make-model", "--size", "512KiB", "--shards", "2", "--tensors", "12", "--odd", "m")
+        self.weir("verify", "--write-digests", "list", "m")
+        with open(self.path("list"), encoding="utf-8") as file:
+            lines = file.read().splitlines()
+        count = self.weir("inspect", "--json", "--summary", "m").json["tensor_count"]
+        self.assertEqual(len(lines), count)
+        for line in lines:
+            self.assertRegex(line, r"^[0-9a-f]{16}  m/model-0000[12]-of-00002\.safetensors#\S+$")
+        self.weir("verify", "--digests", "list", "m")
+        path = self.path("m", "model-00001-of-00002.safetensors")
+        with open(path, "r+b") as file:
+            file.seek(-1, 2)
+            last = file.read(1)[0]
+            file.seek(-1, 2)
+            file.write(bytes([last ^ 1]))
+        document = self.weir("verify", "--json", "--digests", "list", "m", status=1).json
+        self.assertError(document, "INTEGRITY")
+        self.assertIn("offset_bytes", document["error"])
+        self.weir("verify", "m")  # the form is still right
+
+    def test_lists_as_sha256sum_writes_them(self):
+        path = self.model()
+        with open(path, "rb") as file:
+            digest = hashlib.sha256(file.read()).hexdigest()
+        for mark in ("  ", " *"):
+            with open(self.path("SHA256SUMS"), "w", encoding="utf-8") as file:
+                file.write(f"{digest}{mark}model.safetensors\n")
+            self.weir("verify", "--digests", "SHA256SUMS", "model.safetensors")
+            # From another folder the name means the file beside the list.
+            self.weir("verify", "--digests", self.path("SHA256SUMS"), path, cwd="/")
+        with open(self.path("SHA256SUMS"), "w", encoding="utf-8") as file:
+            file.write(f"{digest[::-1]}  model.safetensors\n")
+        self.assertError(self.weir("verify", "--json", "--digests", "SHA256SUMS", "model.safetensors",
+                                   status=1).json, "INTEGRITY")
+
+    def test_a_tensor_without_a_digest_is_not_verified(self):
+        self.model()
+        self.weir("verify", "--write-digests", "list", "model.safetensors")
+        with open(self.path("list"), encoding="utf-8") as file:
+            lines = file.readlines()
+        with open(self.path("list"), "w", encoding="utf-8") as file:
+            file.writelines(lines[1:])
+        self.assertError(self.weir("verify", "--json", "--digests", "list", "model.safetensors",
+                                   status=1).json, "NOTFOUND")
+
+    def test_names_with_line_feeds_and_marks_survive_the_list(self):
+        write_model(self.path("a#b.safetensors"), {"x\ny\\z#": ("U8", [3], b"abc"), "#": ("U8", [1], b"x")})
+        self.weir("verify", "--write-digests", "list", "a#b.safetensors")
+        self.weir("verify", "--digests", "list", "a#b.safetensors")
+
+    def test_a_list_that_is_none(self):
+        self.model()
+        with open(self.path("list"), "w", encoding="utf-8") as file:
+            file.write("hello\n")
+        document = self.weir("verify", "--json", "--digests", "list", "model.safetensors", status=1).json
+        self.assertIn("line 1", document["error"]["message"])
+
+    def test_an_old_list_stays_where_the_new_one_fails(self):
+        self.model()
+        self.weir("verify", "--write-digests", "list", "model.safetensors")
+        with open(self.path("list"), encoding="utf-8") as file:
+            before = file.read()
+        self.weir("verify", "--write-digests", "list", "nothing.safetensors", status=1)
+        with open(self.path("list"), encoding="utf-8") as file:
+            self.assertEqual(file.read(), before)
+        self.assertEqual(sorted(os.listdir(self.dir)), ["list", "model.safetensors"])
+
+    def test_content_of_an_empty_model(self):
+        write_model(self.path("empty.safetensors"), {})
+        self.weir("verify", "--write-digests", "list", "empty.safetensors")
+        self.weir("verify", "--digests", "list", "empty.safetensors")
+
+    def test_known_digest(self):
+        write_model(self.path("a.safetensors"), {"none": ("U8", [0], b""), "some": ("U8", [5], some(5))})
+        self.weir("verify", "--write-digests", "list", "a.safetensors")
+        with open(self.path("list"), encoding="utf-8") as file:
+            self.assertIn("2d06800538d394c2  a.safetensors#none", file.read())  # XXH3 of nothing
+
+
+if __name__ == "__main__":
+    main()
