@@ -10,11 +10,14 @@ configure() {
 	folder=$1 compiler=$2
 	shift 2
 	[ -e "$folder/build.ninja" ] || CC=$compiler meson setup "$folder" -Dwerror=true "$@" >/dev/null
+	ninja -C "$folder" build.ninja >/dev/null # again, where a meson.build changed
 }
 
 # The build of the second compiler; its command lines are what clang's and LLVM's tools are told.
+# Sources that the build writes itself are written, too, since the tools want to see them.
 configure_clang() {
 	configure build-clang clang
+	ninja -C build-clang cli/page_parts.c >/dev/null
 }
 
 # project_sources FOLDER: the C files that the build in FOLDER compiles, each once.  Not those of tests/xfail/,

@@ -254,7 +254,7 @@ int weir_transfer_start(struct weir_plan *plan, struct weir_queue *queue,
 			struct weir_error *err)
 {
 	struct weir_transfer *transfer = NULL;
-	struct batch *batch;
+	struct batch *batch = NULL;
 	int ret = ctx_alive(plan->ctx, err);
 
 	if (ret < 0)

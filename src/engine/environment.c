@@ -59,8 +59,10 @@ int size_parse(const char *text, uint64_t *out)
 
 int environment_read(struct weir_ctx_opts *opts, struct log *log, struct weir_error *err)
 {
+	/* NOLINTBEGIN(concurrency-mt-unsafe): that they are read here, and only here, is said in context.h */
 	const char *budget = getenv("WEIR_BUDGET");
 	const char *debug = getenv("WEIR_DEBUG");
+	/* NOLINTEND(concurrency-mt-unsafe) */
 	struct quoted q;
 
 	if (debug && *debug)

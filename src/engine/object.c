@@ -13,7 +13,7 @@
 int object_open_here(struct weir_ctx *ctx, const char *uri, const struct source_how *how,
 		     struct weir_object **out, struct weir_error *err)
 {
-	struct source_object *core;
+	struct source_object *core = NULL;
 	struct place place;
 	int ret = place_find(ctx, uri, &place, err);
 
@@ -28,7 +28,7 @@ int object_open_as_here(struct weir_ctx *ctx, const char *path, const char *uri,
 			const struct source_how *how, struct weir_object **out,
 			struct weir_error *err)
 {
-	struct source_object *core;
+	struct source_object *core = NULL;
 	struct group *group;
 	int ret = ctx_group(ctx, "file", &group, err);
 

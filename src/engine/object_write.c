@@ -14,7 +14,7 @@ static int run_create(struct helper_call *helper_call)
 {
 	struct object_call *call = object_call_of(helper_call);
 	struct weir_error *err = &helper_call->err;
-	struct source_object *core;
+	struct source_object *core = NULL;
 	struct place place;
 	struct source *source;
 	int ret = place_find(call->ctx, call->uri, &place, err);

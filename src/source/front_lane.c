@@ -206,7 +206,7 @@ unsigned front_reap(struct source_lane *base, struct request **out, unsigned max
 		    int64_t deadline_ns)
 {
 	struct front_lane *lane = front_lane(base);
-	bool got;
+	bool got = false;
 
 	for (;;) {
 		unsigned count = start_due(lane, out, max);
