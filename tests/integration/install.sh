@@ -46,6 +46,15 @@ nothing_names_the_build() {
 	! grep -rIl -e "$source" -e "$root" "$root/tree"
 }
 
+manual_and_completion() {
+	share=$root/tree$prefix/share
+	ls "$share/man/man1/weir.1" "$share/man/man3/weir.3" "$share/man/man7/weir.7" \
+		"$share/bash-completion/completions/weir" "$share/zsh/site-functions/_weir" &&
+		for verb in inspect verify load make-model doctor bench-load ls cat cp; do
+			[ -s "$share/man/man1/weir-$verb.1" ] || return 1
+		done
+}
+
 version_is_one() {
 	header=$(awk '/define WEIR_VERSION_/ { printf "%s%s", dot, $3; dot = "." }' \
 		"$source/include/weir/weir.h")
@@ -77,6 +86,7 @@ esac
 }
 run headers all_headers_are_there
 run command command_runs
+run manual_and_completion manual_and_completion
 run no_path_of_the_build nothing_names_the_build
 run one_version version_is_one
 report
