@@ -141,7 +141,7 @@ fail:
 	return ret;
 }
 
-/* What needs no reading settles at once: nothing to read, or an end past the object's. */
+/* What needs no reading settles at once: nothing to read, a view of it, an end past the object's. */
 static void settle_known(struct weir_transfer *transfer, struct weir_plan *plan)
 {
 	for (uint64_t i = 0; i < plan->count; i++) {
@@ -150,7 +150,7 @@ static void settle_known(struct weir_transfer *transfer, struct weir_plan *plan)
 		if (extent->hopeless)
 			transfer_fail_extent(transfer, extent, WEIR_TRUNCATED, 0,
 					     extent->object->core->size_bytes);
-		else if (extent->length == 0)
+		else if (extent->length == 0 || extent->mapped)
 			transfer_settle_empty(transfer, extent);
 	}
 }

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/size.h"
+#include "engine/buffer.h"
 #include "engine/context.h"
 #include "engine/group.h"
 #include "engine/run.h"
@@ -33,8 +34,10 @@ void weir_plan_destroy(struct weir_plan *plan)
 {
 	if (!plan)
 		return;
-	for (uint64_t i = 0; i < plan->count; i++)
+	for (uint64_t i = 0; i < plan->count; i++) {
+		weir_buffer_unref(plan->extents[i].mapped);
 		weir_object_unref(plan->extents[i].object);
+	}
 	if (plan->charged_bytes)
 		budget_give(plan->ctx->budget, plan->charged_bytes);
 	free(plan->order);
@@ -186,6 +189,37 @@ int weir_plan_object(struct weir_plan *plan, struct weir_object *object, struct 
 		     uint64_t tag, struct weir_error *err)
 {
 	return weir_plan_range(plan, object, 0, object->core->size_bytes, dest, tag, err);
+}
+
+int plan_mapped(struct weir_plan *plan, struct weir_object *object, uint64_t offset,
+		uint64_t length, uint32_t align, uint64_t tag, struct weir_error *err)
+{
+	const struct source_ops *ops = object->core->source->ops;
+	const struct sys *sys = plan->ctx->sys;
+	struct extent extent = {.object = object,
+				.offset = offset,
+				.length = length,
+				.run_bytes = length,
+				.tag = tag};
+	struct source_view view;
+	int ret;
+
+	if (!ops->map || offset % max_of(align, 1u) ||
+	    ops->map(object->core, offset, length, &view))
+		return 1;
+	ret = buffer_map(sys, view.mapping, view.mapping_bytes, view.at, length, &extent.mapped,
+			 err);
+	if (ret < 0) {
+		sys->munmap(view.mapping, (size_t)view.mapping_bytes);
+		return ret;
+	}
+	extent.memory = view.at;
+	/* Mapped first, then compared: what is seen is of this version, or the file says that it changed
+	 * when it is read the ordinary way. */
+	ret = ops->check(object->core, NULL) < 0 ? 1 : add(plan, &extent, err);
+	if (ret)
+		weir_buffer_unref(extent.mapped);
+	return ret;
 }
 
 /* Bytes delivered; each level must clear what the levels inside it span. */

@@ -34,6 +34,7 @@ enum extent_state {
 struct extent {
 	/* What is asked. */
 	struct weir_object *object; /* counted */
+	struct weir_buffer *mapped; /* counted; a view that stands for the bytes: nothing is read */
 	uint64_t offset;            /* of the first byte */
 	uint64_t length;            /* bytes delivered in all */
 	uint64_t run_bytes;         /* of one contiguous piece; length where there is no stride */
@@ -82,6 +83,13 @@ struct weir_plan {
 	uint32_t *order; /* indexes of extents */
 	struct weir_plan *next;
 };
+
+/*
+ * The bytes as a mapping, where their source has such a view of them and it is aligned well enough:
+ * what the completion hands out is that.  1 where there is none, and nothing was added.
+ */
+int plan_mapped(struct weir_plan *plan, struct weir_object *object, uint64_t offset,
+		uint64_t length, uint32_t align, uint64_t tag, struct weir_error *err);
 
 /* The order[]; plans have at most 2^32 - 1 extents. */
 int plan_seal(struct weir_plan *plan, struct weir_error *err);

@@ -69,6 +69,11 @@ static struct weir_buffer *part_with_memory(struct weir_transfer *transfer, stru
 	struct weir_buffer *buffer = NULL;
 	struct batch *batch;
 
+	if (extent->mapped && extent->status == 0) {
+		buffer = extent->mapped;
+		extent->mapped = NULL;
+		return buffer;
+	}
 	if (extent->run == RUN_NONE)
 		return NULL;
 	batch = batch_of(transfer, extent);

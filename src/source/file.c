@@ -40,6 +40,7 @@ static const struct source_ops file_ops = {
 	.stat = file_stat,
 	.describe = file_describe,
 	.read = file_read,
+	.map = file_map,
 	.list = file_list,
 	.create = file_create,
 	.clone = file_clone,

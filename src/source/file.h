@@ -139,6 +139,10 @@ void file_fill_stat(const struct statx *stx, struct weir_stat *out);
 
 int file_way(struct source_object *object, uint64_t offset, uint64_t length, uint64_t *until);
 
+/* The range as the page cache has it, where it has all of it and says so. */
+int file_map(struct source_object *object, uint64_t offset, uint64_t length,
+	     struct source_view *out);
+
 /* Cached bytes of a file, or UINT64_MAX where the kernel does not say. */
 uint64_t file_cached_bytes(const struct sys *sys, int fd, uint64_t size_bytes);
 

@@ -12,6 +12,7 @@
  * read.  The answer is advice: pages come and go, and either way brings the right bytes.
  */
 #include <errno.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -177,6 +178,37 @@ uint64_t file_cached_bytes(const struct sys *sys, int fd, uint64_t size_bytes)
 	if (sys->cachestat(fd, &range, &stat, 0))
 		return UINT64_MAX;
 	return min_of(stat.cached * PAGE, size_bytes);
+}
+
+/* Only what the kernel tells for every page: samples would map what has to be read yet. */
+static bool wholly_cached(const struct file_object *file, uint64_t first, uint64_t bytes)
+{
+	struct sys_cache_range range = {first, bytes};
+	struct sys_cache_stat stat = {0};
+
+	return !atomic_load_explicit(&file->cachestat_off, memory_order_relaxed) &&
+	       file_sys(file)->cachestat(file->fd, &range, &stat, 0) == 0 &&
+	       stat.cached >= (bytes + PAGE - 1) / PAGE;
+}
+
+int file_map(struct source_object *object, uint64_t offset, uint64_t length,
+	     struct source_view *out)
+{
+	struct file_object *file = file_object_of(object);
+	uint64_t first = round_down(offset, PAGE), bytes;
+	void *mapping;
+
+	if (length == 0 || !size_inside(offset, length, object->size_bytes))
+		return 1;
+	bytes = offset - first + length;
+	if (!wholly_cached(file, first, bytes))
+		return 1;
+	mapping = file_sys(file)->mmap(NULL, (size_t)bytes, PROT_READ, MAP_PRIVATE, file->fd,
+				       (off_t)first);
+	if (mapping == MAP_FAILED)
+		return 1;
+	*out = (struct source_view){mapping, bytes, (char *)mapping + (offset - first)};
+	return 0;
 }
 
 /* ---- Windows ---- */

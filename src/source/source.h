@@ -117,6 +117,13 @@ struct source_entry {
 	struct weir_stat stat;
 };
 
+/* A mapping, and where in it the range begins that was asked for.  Undone with munmap. */
+struct source_view {
+	void *mapping;
+	uint64_t mapping_bytes;
+	void *at;
+};
+
 struct source_listing {
 	struct arena arena;
 	struct source_entry *entries; /* sorted by name */
@@ -140,6 +147,12 @@ struct source_ops {
 	/* For headers: up to length bytes, fewer only at the end.  Bytes, or a negative code. */
 	int64_t (*read)(struct source_object *object, void *to, uint64_t offset, uint64_t length,
 			struct weir_error *err);
+	/*
+	 * A view of a range that stands in memory already, every page of it.  0; 1 where there is no such
+	 * view to be had; NULL: this source never has any.  Does not wait.
+	 */
+	int (*map)(struct source_object *object, uint64_t offset, uint64_t length,
+		   struct source_view *out);
 	int (*list)(struct source *source, const char *path, const char *uri,
 		    struct source_listing *out, struct weir_error *err);
 	int (*create)(struct source *source, const char *path, const char *uri, uint64_t size_bytes,
