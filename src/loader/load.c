@@ -90,7 +90,13 @@ static int add_tensor(struct load *load, uint64_t tensor, uint64_t place)
 						    ? load->cuts[tensor]
 						    : NULL;
 	struct weir_dest dest = dest_of(load, place);
+	int ret = 1;
 
+	if (load->opts.flags & WEIR_LOAD_MAP)
+		ret = model_plan_mapped(load->plan, load->model, tensor, cut ? cut->slices : NULL,
+					cut ? cut->slice_count : 0, dest, load->err);
+	if (ret <= 0)
+		return ret;
 	if (cut)
 		return weir_plan_slice(load->plan, load->model, tensor, cut->slices,
 				       cut->slice_count, dest, tensor, load->err);

@@ -58,6 +58,16 @@ struct weir_model {
 must_use int model_charge(struct weir_model *model, uint64_t bytes, const char *label,
 			  struct weir_error *err);
 
+/* ---- plan.c ---- */
+
+/*
+ * The tensor, or a cut through it, as a view of the page cache, tagged with its number.  1 where there
+ * is none to be had: it is in no one piece, not wholly cached, or meant for other memory.
+ */
+must_use int model_plan_mapped(struct weir_plan *plan, struct weir_model *model, uint64_t tensor,
+			       const struct weir_slice *slices, unsigned slice_count,
+			       struct weir_dest dest, struct weir_error *err);
+
 /* ---- table.c ---- */
 
 /* Makes tensors[] and what goes with it from the shards' indexes; a repeated name is an error. */

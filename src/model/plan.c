@@ -8,6 +8,7 @@
 #include <inttypes.h>
 
 #include "base/error.h"
+#include "engine/plan.h"
 #include "model/model.h"
 #include "model/slice.h"
 
@@ -62,4 +63,23 @@ int weir_plan_slice(struct weir_plan *plan, struct weir_model *model, uint64_t t
 		return weir_plan_range(plan, object, offset, layout.length_bytes, dest, tag, err);
 	return weir_plan_strided(plan, object, offset, layout.run_bytes, layout.strides,
 				 layout.stride_count, dest, tag, err);
+}
+
+int model_plan_mapped(struct weir_plan *plan, struct weir_model *model, uint64_t tensor,
+		      const struct weir_slice *slices, unsigned slice_count, struct weir_dest dest,
+		      struct weir_error *err)
+{
+	const struct weir_tensor *view;
+	struct slice_layout layout;
+	int ret = find_tensor(model, tensor, &view, err);
+
+	if (ret == 0)
+		ret = slice_lay_out(view, slices, slice_count, &layout, err);
+	if (ret)
+		return ret;
+	if (dest.kind != WEIR_DEST_ALLOC || layout.stride_count > 0 || layout.length_bytes == 0)
+		return 1;
+	return plan_mapped(plan, model->shards[view->shard].object,
+			   view->offset_bytes + layout.offset_bytes, layout.length_bytes,
+			   complete(dest, view).align, tensor, err);
 }

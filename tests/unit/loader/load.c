@@ -281,8 +281,6 @@ static void cuts_bring_exactly_their_elements(void)
 	leave();
 }
 
-/* ---- What is refused ---- */
-
 static void refused(const struct weir_load_opts *opts, int code, const char *part)
 {
 	struct weir_transfer *load = NULL;
@@ -292,6 +290,148 @@ static void refused(const struct weir_load_opts *opts, int code, const char *par
 	check(!load);
 	check_has(err.message, part);
 }
+
+/* ---- Views of the page cache ---- */
+
+/* Loads all with WEIR_LOAD_MAP and returns how many of those with bytes came as views. */
+static unsigned count_mapped(struct weir_buffer **keep)
+{
+	struct weir_transfer *load;
+	struct weir_done done[16];
+	unsigned mapped = 0;
+	int n;
+
+	must(weir_load_start(model, WEIR_LOAD_OPTS(.flags = WEIR_LOAD_MAP), &load, &err));
+	while ((n = weir_transfer_wait(load, done, 16, WEIR_FOREVER, &err)) > 0)
+		for (int i = 0; i < n; i++) {
+			must(done[i].status);
+			check_bytes(weir_model_tensor(model, done[i].tag), done[i].data, 0,
+				    done[i].bytes);
+			check(done[i].buffer || done[i].bytes == 0);
+			if (done[i].buffer && weir_buffer_is_mapped(done[i].buffer))
+				mapped++;
+			if (keep)
+				keep[done[i].tag] = done[i].buffer;
+			else
+				weir_buffer_unref(done[i].buffer);
+		}
+	must(n);
+	must(weir_transfer_finish(load, WEIR_FOREVER, &err));
+	return mapped;
+}
+
+static unsigned count_full(void)
+{
+	unsigned full = 0;
+
+	for (uint64_t i = 0; i < weir_model_tensor_count(model); i++)
+		full += weir_model_tensor(model, i)->size_bytes > 0;
+	return full;
+}
+
+static void drop_cache(const char *name)
+{
+	int fd = open(in_folder(name), O_RDONLY | O_CLOEXEC);
+
+	check(fd >= 0);
+	check_int(fsync(fd), 0);
+	check_int(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+	close(fd);
+}
+
+static void what_is_cached_is_mapped_and_outlives_all(void)
+{
+	struct weir_buffer *kept[SHARDS * TENSORS] = {NULL};
+	uint64_t offsets[SHARDS * TENSORS], sizes[SHARDS * TENSORS];
+	unsigned mapped;
+
+	open_model(NULL);
+	mapped = count_mapped(kept);
+	for (uint64_t i = 0; i < SHARDS * TENSORS; i++) {
+		offsets[i] = weir_model_tensor(model, i)->offset_bytes;
+		sizes[i] = weir_model_tensor(model, i)->size_bytes;
+	}
+	if (mapped == 0)
+		skip("the kernel does not tell what is cached here");
+	check_int(mapped, count_full());
+	leave();
+	for (uint64_t i = 0; i < SHARDS * TENSORS; i++) {
+		const char *file = shard_file((unsigned)(i / TENSORS));
+
+		if (kept[i])
+			check_int(pattern_check(weir_buffer_data(kept[i]), name_seed(file),
+						offsets[i], sizes[i]),
+				  sizes[i]);
+		weir_buffer_unref(kept[i]);
+	}
+}
+
+static void what_is_not_cached_is_read(void)
+{
+	unsigned mapped;
+
+	open_model(NULL);
+	drop_cache(shard_file(1));
+	mapped = count_mapped(NULL);
+	check(mapped < count_full());
+	leave();
+}
+
+/* A cut in one piece may be a view; one with strides, and one of odd alignment, cannot. */
+static void only_whole_and_aligned_pieces_are_mapped(void)
+{
+	struct weir_slice rows = {0, 1, 5}, columns = {2, 0, 3};
+	struct weir_load_slice cuts[] = {
+		{.tensor = 0, .slices = &rows, .slice_count = 1},
+		{.tensor = 1, .slices = &columns, .slice_count = 1},
+	};
+	struct weir_transfer *load;
+	struct weir_done done;
+
+	st_begin();
+	st_tensor("rows", "U8", "[12, 10, 3]", 360);
+	st_tensor("columns", "U8", "[12, 10, 30]", 3600);
+	st_tensor("byte", "U8", "[1]", 1);
+	st_tensor("odd", "F32", "[10]", 40);
+	st_save("v.safetensors");
+	must(weir_ctx_create(NULL, &ctx, &err));
+	must(weir_model_open(ctx, in_folder("v.safetensors"), NULL, &model, &err));
+	must(weir_load_start(
+		model, WEIR_LOAD_OPTS(.flags = WEIR_LOAD_MAP, .slices = cuts, .slice_count = 2),
+		&load, &err));
+	for (int i = 0; i < 4; i++) {
+		check_int(weir_transfer_wait(load, &done, 1, WEIR_FOREVER, &err), 1);
+		must(done.status);
+		if (done.tag == 1 || done.tag == 3)
+			check_int(weir_buffer_is_mapped(done.buffer), 0);
+		if (done.tag == 0) {
+			check_int(done.bytes, 4 * 30);
+			check_int(pattern_check(done.data, name_seed("v.safetensors"),
+						weir_model_tensor(model, 0)->offset_bytes + 30,
+						120),
+				  120);
+		}
+		weir_buffer_unref(done.buffer);
+	}
+	must(weir_transfer_finish(load, WEIR_FOREVER, &err));
+	leave();
+}
+
+/* Never started, or cancelled: the views go with the plan. */
+static void views_that_nobody_takes_are_given_back(void)
+{
+	struct weir_transfer *load;
+
+	open_model(NULL);
+	must(weir_load_start(model, WEIR_LOAD_OPTS(.flags = WEIR_LOAD_MAP), &load, &err));
+	weir_transfer_cancel(load);
+	weir_transfer_finish(load, WEIR_FOREVER, NULL);
+	refused(WEIR_LOAD_OPTS(.flags = WEIR_LOAD_MAP, .transfer_flags = 1u << 30), WEIR_ARG,
+		"flags");
+	leave();
+}
+
+/* ---- What is refused ---- */
 
 static void what_makes_no_sense_is_refused(void)
 {
@@ -361,6 +501,10 @@ int main(int argc, char **argv)
 		TEST(completions_come_to_a_queue_with_a_descriptor),
 		TEST(nothing_is_a_load_too),
 		TEST(cuts_bring_exactly_their_elements),
+		TEST(what_is_cached_is_mapped_and_outlives_all),
+		TEST(what_is_not_cached_is_read),
+		TEST(only_whole_and_aligned_pieces_are_mapped),
+		TEST(views_that_nobody_takes_are_given_back),
 		TEST(what_makes_no_sense_is_refused),
 		TEST(ST_09_a_file_that_shrank),
 	};
