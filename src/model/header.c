@@ -18,6 +18,11 @@
 #include "format/safetensors.h"
 #include "model/opening.h"
 
+/* Of the first file; the step of the others, a page; and where guessing ends. */
+#define GUESS_FIRST ((uint64_t)32 << 10)
+#define GUESS_STEP  ((uint64_t)4 << 10)
+#define GUESS_MAX   ((uint64_t)4 << 20)
+
 /* Bytes of a file's start, in memory of their own. */
 struct start {
 	struct weir_model *model;
@@ -138,21 +143,56 @@ static uint64_t table_bytes(const struct format_index *index)
 	       (sizeof(index->slots[0]) << index->slot_bits);
 }
 
-int header_read(struct weir_model *model, struct weir_object *object, unsigned flags, char *scratch,
-		struct format_index **out, struct weir_error *err)
+/* Relaxed, here and below: a hint, nothing is published with it. */
+static uint64_t guess_for(const struct header_guess *guess, const struct weir_object *object)
+{
+	uint64_t longest = atomic_load_explicit(&guess->longest, memory_order_relaxed);
+
+	if (longest == 0)
+		longest = GUESS_FIRST;
+	return min_of(min_of(round_up(longest, GUESS_STEP), GUESS_MAX), object->core->size_bytes);
+}
+
+static void learn(struct header_guess *guess, const struct format_index *index)
+{
+	uint64_t longest = atomic_load_explicit(&guess->longest, memory_order_relaxed);
+
+	if (index->data_start > longest)
+		atomic_store_explicit(&guess->longest, index->data_start, memory_order_relaxed);
+}
+
+static int make_scratch(struct scratch *scratch, uint64_t bytes, const char *label,
+			struct weir_error *err)
+{
+	if (scratch->bytes >= bytes && scratch->at)
+		return 0;
+	free(scratch->at);
+	scratch->bytes = max_of(bytes, GUESS_FIRST);
+	scratch->at = malloc((size_t)scratch->bytes);
+	return scratch->at ? 0 : error_nomem(err, label, "its header");
+}
+
+int header_read(struct weir_model *model, struct weir_object *object, unsigned flags,
+		struct header_guess *guess, struct scratch *scratch, struct format_index **out,
+		struct weir_error *err)
 {
 	struct start start = {.model = model, .object = object, .err = err};
-	uint64_t guessed = min_of(HEADER_GUESS, object->core->size_bytes);
-	int ret = object_read_here(object, scratch, 0, guessed, err);
+	uint64_t guessed = guess_for(guess, object);
+	int ret = make_scratch(scratch, guessed, label_of(&start), err);
 
+	if (ret == 0)
+		ret = object_read_here(object, scratch->at, 0, guessed, err);
 	if (ret)
 		return ret;
-	if (is_gguf(label_of(&start), scratch, guessed))
-		ret = read_gguf(&start, scratch, guessed, out);
+	if (is_gguf(label_of(&start), scratch->at, guessed))
+		ret = read_gguf(&start, scratch->at, guessed, out);
 	else
-		ret = read_safetensors(&start, flags, scratch, guessed, out);
+		ret = read_safetensors(&start, flags, scratch->at, guessed, out);
 	free(start.text);
-	return ret ? ret : model_charge(model, table_bytes(*out), label_of(&start), err);
+	if (ret)
+		return ret;
+	learn(guess, *out);
+	return model_charge(model, table_bytes(*out), label_of(&start), err);
 }
 
 int file_read_whole(struct weir_model *model, struct weir_object *object, uint64_t max, char **text,

@@ -63,12 +63,24 @@ must_use int read_shards(struct opening *opening);
 
 /* ---- header.c ---- */
 
-/* Reads first that much, which holds nearly every header whole. */
-#define HEADER_GUESS ((uint64_t)32 << 10)
+/*
+ * How much of a file is read first, so that nearly every header is there whole.  The headers of one
+ * model are alike: the first file is a guess, the others are read as far as the longest so far went.
+ */
+struct header_guess {
+	_Atomic uint64_t longest; /* 0: none was read yet */
+};
 
-/* The header of an object that is open.  scratch: HEADER_GUESS bytes, nothing in them. */
+/* Where a reader puts what it reads first; kept from file to file. */
+struct scratch {
+	char *at; /* owned */
+	uint64_t bytes;
+};
+
+/* The header of an object that is open. */
 must_use int header_read(struct weir_model *model, struct weir_object *object, unsigned flags,
-			 char *scratch, struct format_index **out, struct weir_error *err);
+			 struct header_guess *guess, struct scratch *scratch,
+			 struct format_index **out, struct weir_error *err);
 
 /* All of a small file; *text is malloc()ed, and freed by the caller. */
 must_use int file_read_whole(struct weir_model *model, struct weir_object *object, uint64_t max,

@@ -28,6 +28,8 @@ struct reading {
 	struct opening *opening;
 	uint32_t count;
 
+	struct header_guess guess;
+
 	struct lock lock;
 	/* Under the lock. */
 	struct cond ended;
@@ -52,9 +54,10 @@ static int open_shard(struct opening *opening, struct shard *shard, struct weir_
 	return object_open_here(opening->ctx, shard->view.uri, &opening->how, &shard->object, err);
 }
 
-static int read_shard(struct opening *opening, struct shard *shard, char *scratch,
+static int read_shard(struct reading *reading, struct shard *shard, struct scratch *scratch,
 		      struct weir_error *err)
 {
+	struct opening *opening = reading->opening;
 	unsigned flags = opening->opts.flags & WEIR_MODEL_LENIENT ? FORMAT_LENIENT : 0;
 	int ret;
 
@@ -62,8 +65,8 @@ static int read_shard(struct opening *opening, struct shard *shard, char *scratc
 		return 0;
 	ret = open_shard(opening, shard, err);
 	if (ret == 0)
-		ret = header_read(opening->model, shard->object, flags, scratch, &shard->index,
-				  err);
+		ret = header_read(opening->model, shard->object, flags, &reading->guess, scratch,
+				  &shard->index, err);
 	/* Relaxed: a sign of life, nothing is published with it. */
 	atomic_fetch_add_explicit(&opening->call.progress, 1, memory_order_relaxed);
 	return ret;
@@ -97,7 +100,7 @@ static void note_failure(struct reading *reading, uint32_t number, int code,
 }
 
 /* Shards one after another, until `most` are done or none is left. */
-static void read_some(struct reading *reading, uint32_t most, char *scratch)
+static void read_some(struct reading *reading, uint32_t most, struct scratch *scratch)
 {
 	struct weir_error err;
 	struct shard *shard;
@@ -105,7 +108,7 @@ static void read_some(struct reading *reading, uint32_t most, char *scratch)
 	int ret;
 
 	for (; most > 0 && (shard = take_shard(reading, &number)); most--) {
-		ret = read_shard(reading->opening, shard, scratch, &err);
+		ret = read_shard(reading, shard, scratch, &err);
 		if (ret < 0)
 			note_failure(reading, number, ret, &err);
 	}
@@ -114,12 +117,10 @@ static void read_some(struct reading *reading, uint32_t most, char *scratch)
 static int run_reader(struct helper_call *call)
 {
 	struct reading *reading = container_of(call, struct reader, call)->reading;
-	char *scratch = malloc(HEADER_GUESS);
+	struct scratch scratch = {0};
 
-	/* Without memory for it, the others do its work. */
-	if (scratch)
-		read_some(reading, UINT32_MAX, scratch);
-	free(scratch);
+	read_some(reading, UINT32_MAX, &scratch);
+	free(scratch.at);
 	lock_take(&reading->lock);
 	reading->readers--;
 	cond_wake(&reading->ended);
@@ -156,7 +157,7 @@ static void call_readers(struct reading *reading)
 	}
 }
 
-static void read_all(struct reading *reading, char *scratch)
+static void read_all(struct reading *reading, struct scratch *scratch)
 {
 	const struct sys *sys = reading->opening->ctx->sys;
 	int64_t start = sys->now_ns();
@@ -175,16 +176,14 @@ int read_shards(struct opening *opening)
 {
 	uint32_t count = opening->model->shard_count;
 	struct reading reading = {.opening = opening, .count = count, .failed = count};
-	char *scratch = malloc(HEADER_GUESS);
+	struct scratch scratch = {0};
 
-	if (!scratch)
-		return opening_nomem(opening);
 	lock_init(&reading.lock);
 	cond_init(&reading.ended);
-	read_all(&reading, scratch);
+	read_all(&reading, &scratch);
 	cond_fini(&reading.ended);
 	lock_fini(&reading.lock);
-	free(scratch);
+	free(scratch.at);
 	if (reading.failed < count && opening->err)
 		*opening->err = reading.err;
 	return reading.result;
