@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The public face of a transfer: start, append, wait, finish, abandon.
+ * The public face of a transfer: start, append, wait, promote, drop.  Its end: finish.c.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -20,9 +20,6 @@
 /* Largest run of several extents: as large as the file where nothing bounds it. */
 #define RUN_UNBOUNDED (UINT64_MAX / 4)
 #define RUN_BOUNDED   (64 * MIB)
-
-/* Stuck transfers that a context takes over. */
-#define ABANDONED_MAX 64
 
 #define FLAGS_ALL                                                                                  \
 	(WEIR_TRANSFER_GUARDED | WEIR_TRANSFER_AT_END | WEIR_TRANSFER_LIVE |                       \
@@ -175,7 +172,7 @@ static void launch(struct weir_transfer *transfer, struct batch *batch)
 
 /* ---- Starting ---- */
 
-static void transfer_free(struct weir_transfer *transfer)
+void transfer_free(struct weir_transfer *transfer)
 {
 	while (transfer->batches) {
 		struct batch *batch = transfer->batches;
@@ -247,8 +244,6 @@ static int transfer_create(struct weir_ctx *ctx, struct weir_queue *queue,
 	return ret;
 }
 
-static void reap_abandoned(struct weir_ctx *ctx);
-
 int weir_transfer_start(struct weir_plan *plan, struct weir_queue *queue,
 			const struct weir_transfer_opts *opts, struct weir_transfer **out,
 			struct weir_error *err)
@@ -263,7 +258,8 @@ int weir_transfer_start(struct weir_plan *plan, struct weir_queue *queue,
 		return error_set(err, WEIR_ARG, NULL, "the plan was started already");
 	if (queue && queue->ctx != plan->ctx)
 		return error_set(err, WEIR_ARG, NULL, "the queue is of another context");
-	reap_abandoned(plan->ctx);
+	if ((ret = transfers_reap(plan->ctx, err)) < 0)
+		return ret;
 	ret = transfer_create(plan->ctx, queue, opts, &transfer, err);
 	if (ret < 0)
 		return ret;
@@ -461,173 +457,4 @@ int weir_transfer_promote(struct weir_transfer *transfer, uint64_t tag, int clas
 	for (; first != before; first = first->next)
 		group_add(first->sweep.group, &first->sweep);
 	return promoted;
-}
-
-/* ---- Finishing ---- */
-
-static void leave_groups(struct weir_transfer *transfer)
-{
-	for (struct batch *batch = transfer->batches; batch; batch = batch->next)
-		for (uint32_t i = 0; i < batch->sweep_count; i++)
-			group_remove(batch->sweeps[i].group, &batch->sweeps[i]);
-	for (struct alone *alone = transfer->alone; alone; alone = alone->next)
-		group_remove(alone->sweep.group, &alone->sweep);
-}
-
-/* Cancels what has not settled, silently.  True when nothing flies and nothing is lent. */
-static bool wait_quiet(struct weir_transfer *transfer, int64_t deadline_ns)
-{
-	bool unsettled, quiet;
-
-	lock_take(&transfer->lock);
-	transfer->open = false;
-	transfer->closing = true;
-	unsettled = transfer->unsettled > 0;
-	lock_drop(&transfer->lock);
-	if (unsettled)
-		weir_transfer_cancel(transfer);
-	lock_take(&transfer->lock);
-	while (transfer->flying > 0 || transfer->landing > 0) {
-		/* Landing takes a lane microseconds, so it is waited for whatever the deadline. */
-		int64_t until = transfer->landing ? NEVER : deadline_ns;
-		bool moved;
-
-		lock_drop(&transfer->lock);
-		moved = ctx_idle(transfer->ctx);
-		lock_take(&transfer->lock);
-		if (!moved && (transfer->flying > 0 || transfer->landing > 0) &&
-		    !cond_wait(&transfer->quiet, &transfer->lock, until))
-			break;
-	}
-	quiet = transfer->flying == 0 && transfer->landing == 0;
-	lock_drop(&transfer->lock);
-	return quiet;
-}
-
-/* Does anything that flies aim at memory that is not ours? */
-static bool aims_at_callers(const struct weir_transfer *transfer)
-{
-	for (struct batch *batch = transfer->batches; batch; batch = batch->next)
-		for (uint64_t i = 0; i < batch->plan->count; i++) {
-			const struct extent *extent = &batch->plan->extents[i];
-
-			if (extent->parts > extent->staged && !extent->allocate)
-				return true;
-		}
-	return false;
-}
-
-static void hand_over(struct weir_transfer *transfer)
-{
-	struct weir_ctx *ctx = transfer->ctx;
-
-	lock_take(&ctx->lock);
-	list_push(&ctx->abandoned, &transfer->abandoned);
-	lock_drop(&ctx->lock);
-}
-
-static int result_of(struct weir_transfer *transfer, struct weir_error *err)
-{
-	if (transfer->first_error.code == 0)
-		return 0;
-	if (err)
-		*err = transfer->first_error;
-	return transfer->first_error.code;
-}
-
-int weir_transfer_finish(struct weir_transfer *transfer, int64_t timeout_ns, struct weir_error *err)
-{
-	bool quiet, lent;
-	int ret;
-
-	if (!transfer)
-		return 0;
-	if ((ret = ctx_alive(transfer->ctx, err)) < 0)
-		return ret;
-	quiet = wait_quiet(transfer, deadline_after(transfer->ctx->sys, timeout_ns));
-	lock_take(&transfer->lock);
-	lent = !quiet && aims_at_callers(transfer);
-	ret = result_of(transfer, err);
-	lock_drop(&transfer->lock);
-	if (lent)
-		return error_set(err, WEIR_LENT, NULL,
-				 "requests are stuck in the kernel and may still write to the "
-				 "caller's memory");
-	queue_forget(transfer->queue, transfer);
-	if (!quiet) { /* only memory of ours is still written: nothing to keep the caller for */
-		hand_over(transfer);
-		return ret;
-	}
-	leave_groups(transfer);
-	transfer_free(transfer);
-	return ret;
-}
-
-static unsigned count_abandoned(struct weir_ctx *ctx)
-{
-	unsigned n = 0;
-
-	lock_take(&ctx->lock);
-	list_for_each(link, &ctx->abandoned)
-		n++;
-	lock_drop(&ctx->lock);
-	return n;
-}
-
-int weir_transfer_abandon(struct weir_transfer *transfer, struct weir_error *err)
-{
-	int ret = ctx_alive(transfer->ctx, err);
-
-	if (ret < 0)
-		return ret;
-	if (count_abandoned(transfer->ctx) >= ABANDONED_MAX)
-		return error_set(err, WEIR_LIMIT, NULL,
-				 "%d transfers with stuck requests are kept already",
-				 ABANDONED_MAX);
-	wait_quiet(transfer, 0);
-	queue_forget(transfer->queue, transfer);
-	hand_over(transfer);
-	return 0;
-}
-
-static bool is_quiet(struct weir_transfer *transfer)
-{
-	bool quiet;
-
-	lock_take(&transfer->lock);
-	quiet = transfer->flying == 0 && transfer->landing == 0;
-	lock_drop(&transfer->lock);
-	return quiet;
-}
-
-/* Those whose stuck requests did come back. */
-static void reap_abandoned(struct weir_ctx *ctx)
-{
-	struct list ended;
-
-	list_init(&ended);
-	lock_take(&ctx->lock);
-	list_for_each_safe(link, &ctx->abandoned) {
-		if (!is_quiet(list_entry(link, struct weir_transfer, abandoned)))
-			continue;
-		list_remove(link);
-		list_push(&ended, link);
-	}
-	lock_drop(&ctx->lock);
-	for (struct list *link = list_pop(&ended); link; link = list_pop(&ended)) {
-		struct weir_transfer *transfer = list_entry(link, struct weir_transfer, abandoned);
-
-		leave_groups(transfer);
-		transfer_free(transfer);
-	}
-}
-
-void transfers_leave_behind(struct list *abandoned)
-{
-	for (struct list *link = list_pop(abandoned); link; link = list_pop(abandoned)) {
-		struct weir_transfer *transfer = list_entry(link, struct weir_transfer, abandoned);
-
-		if (transfer->flying == 0)
-			transfer_free(transfer);
-	}
 }

@@ -130,6 +130,8 @@ static void forget_in_child(struct weir_ctx *ctx)
 
 void weir_ctx_destroy(struct weir_ctx *ctx)
 {
+	bool stuck;
+
 	if (!ctx)
 		return;
 	if (ctx->pid != getpid()) {
@@ -138,19 +140,20 @@ void weir_ctx_destroy(struct weir_ctx *ctx)
 	}
 	if (ctx->budget)
 		budget_watch(ctx->budget, NULL, NULL);
-	if (ctx->helpers)
-		helpers_destroy(ctx->helpers);
+	stuck = helpers_destroy(ctx->helpers);
 	if (ctx->populator)
 		populator_destroy(ctx->populator);
 	for (unsigned i = 0; i < ctx->group_count; i++)
 		group_stop(ctx->groups[i]);
-	transfers_leave_behind(&ctx->abandoned); /* while what it closes still has its source */
+	stuck |= transfers_leave_behind(ctx);
+	if (ctx->pool)
+		pool_trim(ctx->pool);
+	if (stuck) /* what returns from a dead file server one day finds all as it left it */
+		return;
 	for (unsigned i = 0; i < ctx->group_count; i++)
 		group_destroy(ctx->groups[i]);
-	if (ctx->pool) {
-		pool_trim(ctx->pool);
+	if (ctx->pool)
 		pool_unref(ctx->pool);
-	}
 	budget_unref(ctx->budget);
 	trace_destroy(ctx->trace);
 	lock_fini(&ctx->lock);
@@ -255,7 +258,7 @@ void ctx_memory_counters(struct weir_ctx *ctx, struct weir_counters *out)
 	pool_usage(ctx->pool, &usage);
 	out->memory_bytes = usage.populated_bytes;
 	out->memory_peak_bytes = usage.populated_peak_bytes;
-	out->stuck = helpers_stuck(ctx->helpers);
+	out->stuck = helpers_stuck(ctx->helpers) + transfers_stuck(ctx);
 }
 
 void weir_ctx_counters(struct weir_ctx *ctx, struct weir_counters *out)

@@ -115,6 +115,8 @@ void group_remove(struct group *group, struct sweep *sweep)
 	list_remove(&sweep->ready);
 	list_remove(&sweep->all);
 	lock_drop(&group->lock);
+	if (sweep->class_ == SWEEP_URGENT)
+		group_wake(group); /* background may have waited behind it */
 }
 
 /* Without the group's lock, since it is called with others held; the count only grows. */

@@ -55,9 +55,8 @@ struct group {
 /* Takes the source over, also when it fails. */
 int group_create(struct weir_ctx *ctx, struct source *source, struct group **out,
 		 struct weir_error *err);
-/* Ends the lanes; then the source can go. */
-void group_stop(struct group *group);
-void group_destroy(struct group *group);
+void group_stop(struct group *group);    /* ends its lanes */
+void group_destroy(struct group *group); /* stopped, and no object is open */
 
 /* Starts what is not running yet. */
 int group_start(struct group *group, struct weir_error *err);

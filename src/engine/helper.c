@@ -384,10 +384,12 @@ uint64_t helpers_stuck(struct helpers *helpers)
 	return stuck;
 }
 
-void helpers_destroy(struct helpers *helpers)
+bool helpers_destroy(struct helpers *helpers)
 {
+	bool stuck;
+
 	if (!helpers)
-		return;
+		return false;
 	lock_take(&helpers->lock);
 	helpers->stop = true;
 	cond_wake_all(&helpers->work);
@@ -403,6 +405,8 @@ void helpers_destroy(struct helpers *helpers)
 	 */
 	while (helpers->threads > helpers->given_up + helpers->posted)
 		cond_wait(&helpers->answered, &helpers->lock, NEVER);
+	stuck = helpers->threads > 0;
 	lock_drop(&helpers->lock);
 	unref(helpers);
+	return stuck;
 }

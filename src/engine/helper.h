@@ -56,8 +56,8 @@ struct helper_call {
 
 int helpers_create(const struct sys *sys, int simulated, struct helpers **out,
 		   struct weir_error *err);
-/* Leaves stuck threads behind, with what they need. */
-void helpers_destroy(struct helpers *helpers);
+/* True: threads are stuck and were left behind, and will need what their calls need if they return. */
+bool helpers_destroy(struct helpers *helpers);
 
 /*
  * Runs the call and waits for its answer: its result, WEIR_TIMEOUT or WEIR_CANCELLED.  `what` names it

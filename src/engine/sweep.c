@@ -93,6 +93,7 @@ static void fill_request(struct part *part, struct extent *extent, uint64_t star
 	part->slot = NULL;
 	part->start = start;
 	part->cancelling = false;
+	part->landing = false;
 	part->request.object = extent->object->core;
 	part->request.memory = memory;
 	part->request.offset = start;

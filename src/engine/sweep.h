@@ -62,6 +62,7 @@ struct part {
 	char *slot;     /* staging memory; NULL: in place */
 	int64_t submitted_ns;
 	bool cancelling;
+	bool landing;     /* as the transfer's books have it */
 	struct list link; /* the lane's */
 };
 

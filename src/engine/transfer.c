@@ -234,7 +234,7 @@ void transfer_took_off(struct weir_transfer *transfer, const struct part *part)
 void transfer_let_go(struct weir_transfer *transfer)
 {
 	lock_take(&transfer->lock);
-	if (--transfer->landing == 0 && transfer->flying == 0)
+	if (--transfer->landing == 0)
 		cond_wake_all(&transfer->quiet);
 	lock_drop(&transfer->lock);
 }
@@ -254,6 +254,16 @@ static struct extent *hold_for_copy(struct weir_transfer *transfer, struct exten
 	return next;
 }
 
+/* It is in a lane's hands now.  With the lock held. */
+static void begin_landing(struct weir_transfer *transfer, struct part *part)
+{
+	if (part->landing)
+		return;
+	part->landing = true;
+	transfer->flying--;
+	transfer->landing++;
+}
+
 void transfer_copy_out(struct part *part, uint64_t upto)
 {
 	struct weir_transfer *transfer = part->sweep->transfer;
@@ -262,6 +272,9 @@ void transfer_copy_out(struct part *part, uint64_t upto)
 	struct piece piece;
 	uint64_t copied = 0;
 
+	lock_take(&transfer->lock);
+	begin_landing(transfer, part);
+	lock_drop(&transfer->lock);
 	while (part_next(part, &cursor, &piece) && piece.offset < upto) {
 		uint64_t length = min_of(piece.length, upto - piece.offset);
 
@@ -322,8 +335,7 @@ void transfer_landed(struct part *part, uint64_t upto, int code, int os_errno,
 	struct piece piece;
 
 	lock_take(&transfer->lock);
-	transfer->flying--;
-	transfer->landing++;
+	begin_landing(transfer, part);
 	transfer->progress_ns = transfer->ctx->sys->now_ns();
 	while (part_next(part, &cursor, &piece)) {
 		if (last && piece.extent != last)

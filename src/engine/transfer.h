@@ -114,7 +114,18 @@ void transfer_let_go(struct weir_transfer *transfer);
 /* Has its time come, or did it stop making progress?  Returns when to ask again. */
 int64_t transfer_check_time(struct weir_transfer *transfer, int64_t now_ns);
 
-/* At the end of a context: what never ended is left behind, the rest freed. */
-void transfers_leave_behind(struct list *abandoned);
+/* ---- Their end: finish.c ---- */
+
+/* Nothing of it flies, and no group knows it. */
+void transfer_free(struct weir_transfer *transfer);
+
+/* Frees abandoned transfers whose requests have come back; WEIR_LIMIT where too many are left. */
+int transfers_reap(struct weir_ctx *ctx, struct weir_error *err);
+
+/* Requests of abandoned transfers that have not come back. */
+uint64_t transfers_stuck(struct weir_ctx *ctx);
+
+/* At the end of a context, when no lane runs any more: frees what can be; true: some never will. */
+bool transfers_leave_behind(struct weir_ctx *ctx);
 
 #endif

@@ -423,7 +423,7 @@ bool act_finish(unsigned index, int64_t timeout_ns)
 	int ret;
 
 	err = (struct weir_error)WEIR_ERROR_INIT;
-	world.waits = true;
+	world.waits = timeout_ns != 0;
 	ret = weir_transfer_finish(flight->transfer, timeout_ns, &err);
 	world.waits = false;
 	sim_event("finish", index, (uint64_t)ret, 0);
@@ -431,6 +431,7 @@ bool act_finish(unsigned index, int64_t timeout_ns)
 	flight->stopped = true;
 	allow(index, WEIR_CANCELLED);
 	if (ret == WEIR_LENT) {
+		flight->closing = true;
 		sim_check(timeout_ns >= 0, "finish: lent, and it had all the time");
 		return false;
 	}
@@ -451,13 +452,12 @@ static void act_some_finish(void)
 
 	if (!flight)
 		return;
-	if (act_finish(index, one_in(3) ? 0 : (int64_t)below(100) * NS_PER_MS) || !one_in(3))
+	if (act_finish(index, one_in(2) ? 0 : (int64_t)below(100) * NS_PER_MS) || one_in(2))
 		return;
 	if (weir_transfer_abandon(flight->transfer, &err) < 0)
 		return;
 	sim_event("abandon", index, 0, 0);
 	flight->transfer = NULL;
-	flight->abandoned = true;
 	want_flight_gone(index, true);
 	weir_object_unref(flight->writes);
 	flight->writes = NULL;

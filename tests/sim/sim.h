@@ -67,7 +67,8 @@ struct flight {
 	int queue;                      /* -1: a private one */
 	uint32_t flags;
 	int64_t deadline_ns;
-	bool open, stopped, abandoned;
+	bool open, stopped;
+	bool closing; /* a finish came back with LENT: what is left completes in silence */
 	uint32_t wants, settled, owed; /* owed: releases */
 	struct weir_object *writes;    /* what it writes; or NULL */
 	unsigned write_content;
