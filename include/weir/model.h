@@ -19,6 +19,7 @@
 #include "weir/dtype.h"
 #include "weir/object.h"
 #include "weir/plan.h"
+#include "weir/request.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -51,6 +52,13 @@ WEIR_API int weir_model_open(struct weir_ctx *ctx, const char *uri,
 WEIR_API int weir_model_open_list(struct weir_ctx *ctx, const char *const *uris, uint64_t count,
 				  const struct weir_model_opts *opts, struct weir_model **out,
 				  struct weir_error *err);
+
+/* weir_model_open() without waiting: see weir/request.h. */
+WEIR_API int weir_model_open_start(struct weir_ctx *ctx, const char *uri,
+				   const struct weir_model_opts *opts, struct weir_queue *queue,
+				   uint64_t tag, struct weir_request **out, struct weir_error *err);
+WEIR_API int weir_model_open_finish(struct weir_request *request, struct weir_model **out,
+				    struct weir_error *err);
 
 /* After the transfers that read it have finished; NULL is fine. */
 WEIR_API void weir_model_close(struct weir_model *model);

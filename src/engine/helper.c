@@ -295,7 +295,11 @@ static int64_t look_at_watched(struct helpers *helpers, int64_t now)
 
 	list_for_each_safe(link, &helpers->watched) {
 		struct helper_call *call = list_entry(link, struct helper_call, watched);
+		uint32_t seen = atomic_load_explicit(&call->progress, memory_order_relaxed);
 
+		if (seen != call->seen_progress)
+			call->deadline_ns = deadline_after(helpers->sys, call->timeout_ns);
+		call->seen_progress = seen;
 		if (call->cancel &&
 		    atomic_load_explicit(&call->cancel->fired, memory_order_relaxed))
 			give_up(helpers, call, WEIR_CANCELLED);
@@ -341,6 +345,8 @@ int helper_start(struct helpers *helpers, struct helper_call *call, int64_t time
 	int ret = 0;
 
 	call_init(call);
+	call->timeout_ns = timeout_ns;
+	call->seen_progress = 0;
 	call->deadline_ns = deadline_after(helpers->sys, timeout_ns);
 	call->cancel = cancel;
 	if (helpers->simulated) {

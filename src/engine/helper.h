@@ -45,7 +45,8 @@ struct helper_call {
 	/* The helpers' own. */
 	struct list link;    /* waits for a thread */
 	struct list watched; /* was started, and has no answer yet */
-	int64_t deadline_ns;
+	int64_t timeout_ns, deadline_ns;
+	uint32_t seen_progress;
 	struct weir_cancel *cancel;
 	bool returned;
 	int result;

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "engine/context.h"
 #include "engine/object.h"
+#include "engine/request.h"
 #include "model/opening.h"
 
 /* Names, URIs, shards and warnings of one model: 64 Ki shards with the longest of paths. */
@@ -211,27 +212,58 @@ static int create(struct weir_ctx *ctx, const char *const *uris, uint64_t count,
 	return copy_uris(opening, uris);
 }
 
+/* What both forms of opening do first. */
+static int prepare(struct weir_ctx *ctx, const char *const *uris, uint64_t count, bool list,
+		   const struct weir_model_opts *opts, struct opening **out, struct weir_error *err)
+{
+	int ret = ctx_alive(ctx, err);
+
+	*out = NULL;
+	if (ret)
+		return ret;
+	ret = create(ctx, uris, count, opts, out, err);
+	if (ret == 0)
+		ret = check_opts(&(*out)->opts, err);
+	if (ret && *out)
+		release(&(*out)->call);
+	if (ret)
+		return ret;
+	(*out)->list = list;
+	if ((*out)->opts.timeout_ns == 0)
+		(*out)->opts.timeout_ns = TIMEOUT_NS;
+	return 0;
+}
+
 static int open_model(struct weir_ctx *ctx, const char *const *uris, uint64_t count, bool list,
 		      const struct weir_model_opts *opts, struct weir_model **out,
 		      struct weir_error *err)
 {
-	struct opening *opening = NULL;
-	int ret = ctx_alive(ctx, err);
+	struct opening *opening;
+	int ret = prepare(ctx, uris, count, list, opts, &opening, err);
 
 	if (ret)
 		return ret;
-	ret = create(ctx, uris, count, opts, &opening, err);
-	if (ret == 0)
-		ret = check_opts(&opening->opts, err);
-	if (ret) {
-		if (opening)
-			release(&opening->call);
-		return ret;
-	}
-	opening->list = list;
-	return helper_run(ctx->helpers, &opening->call, uris[0],
-			  opening->opts.timeout_ns ? opening->opts.timeout_ns : TIMEOUT_NS,
+	return helper_run(ctx->helpers, &opening->call, uris[0], opening->opts.timeout_ns,
 			  opening->opts.cancel, take_model, out, err);
+}
+
+int weir_model_open_start(struct weir_ctx *ctx, const char *uri, const struct weir_model_opts *opts,
+			  struct weir_queue *queue, uint64_t tag, struct weir_request **out,
+			  struct weir_error *err)
+{
+	struct opening *opening;
+	int ret = prepare(ctx, &uri, 1, false, opts, &opening, err);
+
+	if (ret)
+		return ret;
+	return request_start(ctx, &opening->call, uri, opening->opts.timeout_ns,
+			     opening->opts.cancel, queue, tag, out, err);
+}
+
+int weir_model_open_finish(struct weir_request *request, struct weir_model **out,
+			   struct weir_error *err)
+{
+	return request_finish(request, take_model, out, err);
 }
 
 int weir_model_open(struct weir_ctx *ctx, const char *uri, const struct weir_model_opts *opts,

@@ -400,6 +400,29 @@ static void of_several_indexes_one_is_chosen_by_name(void)
 	leave();
 }
 
+static void a_model_opens_without_waiting(void)
+{
+	struct weir_request *request;
+	struct weir_queue *queue;
+	struct weir_done done;
+
+	st_one("model.safetensors", "one");
+	must(weir_ctx_create(NULL, &ctx, &err));
+	must(weir_queue_create(ctx, 0, &queue, &err));
+	must(weir_model_open_start(ctx, folder(), NULL, queue, 5, &request, &err));
+	check_int(weir_queue_wait(queue, &done, 1, WEIR_FOREVER, &err), 1);
+	check(done.tag == 5 && done.status == 0);
+	must(weir_model_open_finish(request, &model, &err));
+	check_int(find("one"), 0);
+	must(weir_model_open_start(ctx, "/nonexistent", NULL, queue, 6, &request, &err));
+	check_int(weir_queue_wait(queue, &done, 1, WEIR_FOREVER, &err), 1);
+	check_int(done.status, WEIR_NOTFOUND);
+	check_int(weir_model_open_finish(request, &model, &err), WEIR_NOTFOUND);
+	check_has(err.message, "/nonexistent");
+	weir_queue_destroy(queue);
+	leave();
+}
+
 static void IX_01_shard_names_that_leave(void)
 {
 	static const char *const names[] = {
@@ -889,6 +912,7 @@ int main(int argc, char **argv)
 		TEST(an_index_in_the_current_folder),
 		TEST(shards_in_a_folder_below),
 		TEST(of_several_indexes_one_is_chosen_by_name),
+		TEST(a_model_opens_without_waiting),
 		TEST(IX_01_shard_names_that_leave),
 		TEST(IX_02_links_are_followed_but_not_beneath),
 		TEST(IX_03_a_tensor_that_its_shard_lacks),
