@@ -125,7 +125,8 @@ static int load_times(struct bench *bench, struct cell *cell, struct loading *lo
 			return report_set(err, WEIR_CANCELLED, NULL, "interrupted");
 		ret = one_load(bench, loading, err);
 		if (!ret)
-			ret = grid_add(cell, run_rate(loading), run_cpu_per_gib(loading), err);
+			ret = grid_add(cell, run_rate(&loading->figures),
+				       run_cpu_per_gib(&loading->figures), err);
 	}
 	return ret;
 }

@@ -25,6 +25,9 @@
 /* As many as a context has room for: of larger models the end is seen. */
 #define TRACE_EVENTS 1000000u
 
+/* Loads that a page can show. */
+#define KEPT_MAX 20u
+
 struct load_options {
 	struct common common;
 	struct input_options inputs;
@@ -118,7 +121,7 @@ static const struct option options[] = {
 	{.name = "html",
 	 .kind = OPTION_TEXT,
 	 .value = "FILE",
-	 .help = "write a page that shows the last load as a timeline",
+	 .help = "write a page that shows the loads as timelines",
 	 .at = offsetof(struct load_options, html)},
 	{.name = "note",
 	 .kind = OPTION_TEXT,
@@ -154,7 +157,8 @@ struct load {
 	struct run_files files;
 	struct weir_choice choice;
 	int64_t open_ns;
-	unsigned done; /* repetitions */
+	unsigned done;                 /* repetitions */
+	struct figures kept[KEPT_MAX]; /* of the first ones, for the page */
 	struct json json;
 };
 
@@ -369,15 +373,17 @@ static int load_once(struct load *load, struct weir_error *err)
 	ret = loading_run(loading);
 	if (ret)
 		*err = loading->err;
+	if (load->done < KEPT_MAX)
+		load->kept[load->done] = loading->figures;
 	load->done++;
 	weir_ctx_choice(load->session.ctx, weir_model_shard(load->model, 0)->uri, &load->choice,
 			NULL);
 	if (load->mine->common.json) {
 		json_object(&load->json, NULL);
-		run_json_load(&load->json, loading);
+		run_json_load(&load->json, &loading->figures);
 		json_end(&load->json);
 	} else {
-		run_text_load(loading, load->done);
+		run_text_load(&loading->figures, load->done);
 	}
 	return ret;
 }
@@ -408,7 +414,15 @@ static int write_page(const struct load *load, const char *trace, struct weir_er
 	json_text(&page.json, "version", weir_version());
 	if (load->mine->note)
 		json_text(&page.json, "note", load->mine->note);
-	run_json_load(&page.json, &load->loading);
+	json_array(&page.json, "loads");
+	for (unsigned n = 0; n < load->done && n < KEPT_MAX; n++) {
+		json_object(&page.json, NULL);
+		json_real(&page.json, "before_end_seconds",
+			  run_seconds(load->loading.figures.ended_ns - load->kept[n].ended_ns));
+		run_json_load(&page.json, &load->kept[n]);
+		json_end(&page.json);
+	}
+	json_end(&page.json);
 	run_json_source(&page.json, &load->choice, &load->files);
 	return page_close(&page, trace, err);
 }

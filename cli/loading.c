@@ -75,7 +75,7 @@ static void take(struct loading *loading, struct weir_transfer *transfer,
 		weir_buffer_unref(done->buffer);
 		return;
 	}
-	loading->bytes += done->bytes;
+	loading->figures.bytes += done->bytes;
 	arrived->data = done->data;
 	if (loading->digest && loading->discard)
 		digest_one(loading, arrived);
@@ -133,9 +133,8 @@ static void reset(struct loading *loading)
 	memset(loading->arrived, 0,
 	       (weir_model_tensor_count(loading->model) + 1) * sizeof(*loading->arrived));
 	loading->code = 0;
-	loading->bytes = 0;
 	loading->digest_ns = 0;
-	memset(&loading->counters, 0, sizeof(loading->counters));
+	loading->figures = (struct figures){0};
 }
 
 int loading_run(struct loading *loading)
@@ -158,11 +157,12 @@ int loading_run(struct loading *loading)
 		return loading->code;
 	}
 	drain(loading, transfer);
-	loading->wall_ns = value_now_ns() - wall;
-	loading->cpu_ns = value_cpu_ns() - cpu - loading->digest_ns;
-	weir_transfer_counters(transfer, &loading->counters);
+	loading->figures.ended_ns = value_now_ns();
+	loading->figures.wall_ns = loading->figures.ended_ns - wall;
+	loading->figures.cpu_ns = value_cpu_ns() - cpu - loading->digest_ns;
+	weir_transfer_counters(transfer, &loading->figures.counters);
 	finish(loading, transfer);
-	progress_finish(loading->bytes);
+	progress_finish(loading->figures.bytes);
 	return loading->code;
 }
 

@@ -18,6 +18,14 @@
 #include "select.h"
 #include "weir/weir.h"
 
+/* What a run took. */
+struct figures {
+	int64_t wall_ns, cpu_ns; /* digests not counted */
+	int64_t ended_ns;        /* on the monotonic clock */
+	uint64_t bytes;          /* delivered */
+	struct weir_counters counters;
+};
+
 struct loading {
 	/* How; set by the caller between open and run. */
 	struct weir_model *model;          /* borrowed */
@@ -29,9 +37,7 @@ struct loading {
 	/* What the last run brought. */
 	int code; /* 0, or the class of the first failure */
 	struct weir_error err;
-	int64_t wall_ns, cpu_ns;
-	uint64_t bytes; /* delivered */
-	struct weir_counters counters;
+	struct figures figures;
 
 	/* By index of the tensor; owned. */
 	struct arrived {

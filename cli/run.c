@@ -37,16 +37,16 @@ double run_seconds(int64_t ns)
 	return (double)ns / 1e9;
 }
 
-double run_rate(const struct loading *loading)
+double run_rate(const struct figures *figures)
 {
-	return loading->wall_ns > 0 ? (double)loading->bytes / run_seconds(loading->wall_ns) : 0;
+	return figures->wall_ns > 0 ? (double)figures->bytes / run_seconds(figures->wall_ns) : 0;
 }
 
-double run_cpu_per_gib(const struct loading *loading)
+double run_cpu_per_gib(const struct figures *figures)
 {
-	double gib = (double)loading->bytes / (double)WEIR_GIB;
+	double gib = (double)figures->bytes / (double)WEIR_GIB;
 
-	return gib > 0 ? run_seconds(loading->cpu_ns) / gib : 0;
+	return gib > 0 ? run_seconds(figures->cpu_ns) / gib : 0;
 }
 
 static void json_counters(struct json *json, const struct weir_counters *counters)
@@ -71,14 +71,14 @@ static void json_counters(struct json *json, const struct weir_counters *counter
 	json_end(json);
 }
 
-void run_json_load(struct json *json, const struct loading *loading)
+void run_json_load(struct json *json, const struct figures *figures)
 {
-	json_real(json, "wall_seconds", run_seconds(loading->wall_ns));
-	json_real(json, "cpu_seconds", run_seconds(loading->cpu_ns));
-	json_real(json, "bytes_per_second", run_rate(loading));
-	json_real(json, "cpu_seconds_per_gib", run_cpu_per_gib(loading));
-	json_uint(json, "bytes", loading->bytes);
-	json_counters(json, &loading->counters);
+	json_real(json, "wall_seconds", run_seconds(figures->wall_ns));
+	json_real(json, "cpu_seconds", run_seconds(figures->cpu_ns));
+	json_real(json, "bytes_per_second", run_rate(figures));
+	json_real(json, "cpu_seconds_per_gib", run_cpu_per_gib(figures));
+	json_uint(json, "bytes", figures->bytes);
+	json_counters(json, &figures->counters);
 }
 
 static double cached_share(const struct run_files *files)
@@ -102,15 +102,15 @@ void run_json_source(struct json *json, const struct weir_choice *choice,
 	json_end(json);
 }
 
-void run_text_load(const struct loading *loading, unsigned number)
+void run_text_load(const struct figures *figures, unsigned number)
 {
 	char size[VALUE_MAX], time[VALUE_MAX], rate[VALUE_MAX], cpu[VALUE_MAX];
 
 	out_text("load %u: %s in %s, %s; processor %s (%.3f s/GiB)\n", number,
-		 value_print_size(size, loading->bytes),
-		 value_print_seconds(time, run_seconds(loading->wall_ns)),
-		 value_print_rate(rate, run_rate(loading)),
-		 value_print_seconds(cpu, run_seconds(loading->cpu_ns)), run_cpu_per_gib(loading));
+		 value_print_size(size, figures->bytes),
+		 value_print_seconds(time, run_seconds(figures->wall_ns)),
+		 value_print_rate(rate, run_rate(figures)),
+		 value_print_seconds(cpu, run_seconds(figures->cpu_ns)), run_cpu_per_gib(figures));
 }
 
 void run_text_source(const struct weir_choice *choice, const struct run_files *files)

@@ -23,16 +23,16 @@ int run_open(const struct session *session, const struct texts *uris, struct wei
 	     struct weir_model **out, struct weir_error *err);
 
 /* Members of the object that is open: one repetition; what was chosen for reading. */
-void run_json_load(struct json *json, const struct loading *loading);
+void run_json_load(struct json *json, const struct figures *figures);
 void run_json_source(struct json *json, const struct weir_choice *choice,
 		     const struct run_files *files);
 
 /* The same for people: one line each. */
-void run_text_load(const struct loading *loading, unsigned number);
+void run_text_load(const struct figures *figures, unsigned number);
 void run_text_source(const struct weir_choice *choice, const struct run_files *files);
 
 double run_seconds(int64_t ns);
-double run_rate(const struct loading *loading);
-double run_cpu_per_gib(const struct loading *loading);
+double run_rate(const struct figures *figures);
+double run_cpu_per_gib(const struct figures *figures);
 
 #endif

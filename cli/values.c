@@ -136,7 +136,7 @@ const char *value_print_size(char to[VALUE_MAX], uint64_t bytes)
 		snprintf(to, VALUE_MAX, "%u byte%s", (unsigned)bytes, bytes == 1 ? "" : "s");
 		return to;
 	}
-	for (; value >= 1024 && n < 5; n++)
+	for (; value >= 1023.5 && n < 5; n++) /* what would be printed as 1024 */
 		value /= 1024;
 	snprintf(to, VALUE_MAX, "%.*f %s", value < 10 ? 2 : value < 100 ? 1 : 0, value, names[n]);
 	return to;

@@ -19,7 +19,7 @@ function element(name, attributes, ...children) {
 function size(bytes) {
 	const names = ["bytes", "KiB", "MiB", "GiB", "TiB"];
 	let n = 0;
-	for (; bytes >= 1024 && n < names.length - 1; n++)
+	for (; bytes >= 1023.5 && n < names.length - 1; n++)
 		bytes /= 1024;
 	return (n ? bytes.toFixed(bytes < 10 ? 2 : bytes < 100 ? 1 : 0) : bytes) + " " + names[n];
 }
@@ -135,6 +135,7 @@ function hint(event) {
 	       `from ${(event.ts / 1e3).toFixed(3)} ms, for ${(event.dur / 1e3).toFixed(3)} ms`;
 }
 
+let plots = 0; /* names of the areas that bars are cut to */
 const LEFT = 74, RIGHT = 16, WIDTH = 1180, CURVE = 110;
 
 class Timeline {
@@ -148,6 +149,7 @@ class Timeline {
 		this.curve = makeCurve(events, this.end, 400);
 		this.from = 0;
 		this.to = this.end;
+		this.plot = "plot" + plots++;
 		this.svg = element("svg", {role: "img", "aria-label": "timeline of the load"});
 		this.listen();
 		this.draw();
@@ -196,9 +198,9 @@ class Timeline {
 
 	draw() {
 		let y = 8;
-		const parts = [element("clipPath", {id: "plot"},
+		const parts = [element("clipPath", {id: this.plot},
 			element("rect", {x: LEFT, y: 0, width: WIDTH - LEFT - RIGHT, height: 4000}))];
-		const body = element("g", {"clip-path": "url(#plot)"});
+		const body = element("g", {"clip-path": `url(#${this.plot})`});
 		y = this.drawCurve(parts, body, y);
 		for (const row of this.rows)
 			y = this.drawRow(parts, body, row, y);
@@ -279,14 +281,15 @@ function overlap(events) {
 	return busy ? sum / busy : 0;
 }
 
-function timeline() {
-	const trace = document.getElementById("trace");
-	const events = trace ? JSON.parse(trace.textContent).traceEvents.filter(event => event.ph === "X") : [];
-	events.sort((a, b) => a.ts - b.ts);
-	/* Of several loads in one trace, the last: that whose figures the page has. */
-	const end = events.reduce((last, event) => Math.max(last, event.ts + event.dur), 0);
-	const from = events.findIndex(event => event.ts >= end - data.wall_seconds * 1.02e6);
-	events.splice(0, Math.max(0, from));
+/* The events of one load of several: those between its start and its end. */
+function eventsOf(load, events) {
+	const end = events.reduce((last, event) => Math.max(last, event.ts + event.dur), 0) - load.before_end_seconds * 1e6;
+	const from = end - load.wall_seconds * 1.02e6;
+	return events.filter(event => event.ts >= from && event.ts <= end).map(event => ({...event}));
+}
+
+function timeline(load, all) {
+	const events = eventsOf(load, all);
 	if (!events.length)
 		return [element("p", {class: "soft"}, "The trace is empty.")];
 	const line = new Timeline(events), reset = element("button", {}, "all of it");
@@ -300,37 +303,48 @@ function timeline() {
 
 /* ---- Pages ---- */
 
+function loadCards(load) {
+	return cards([size(load.bytes), "loaded"], [seconds(load.wall_seconds), "from start to last tensor"],
+		     [rate(load.bytes_per_second), "into memory"], [load.cpu_seconds_per_gib.toFixed(3) + " s", "of processor time a GiB"]);
+}
+
+function loadFigures(counters) {
+	return [table([
+		["requests", count(counters.requests)], ["system calls", count(counters.system_calls)],
+		["sent again", count(counters.retries)],
+		["waited for the storage", seconds(counters.stall_seconds_source), "sum over lanes"],
+		["waited for memory", seconds(counters.stall_seconds_memory), "sum over lanes"],
+	]), table([
+		["delivered", size(counters.bytes_delivered)],
+		["written in place by the device", size(counters.bytes_direct)],
+		["copied by the processor", size(counters.bytes_copied)],
+		["from the page cache", size(counters.bytes_cached)],
+		["read beyond what was asked", size(counters.bytes_over)],
+	])];
+}
+
+function loadSection(load, number, events) {
+	const title = data.loads.length === 1 ? "Timeline" :
+		`Load ${number + 1}: into ${number ? "the memory that load " + number + " gave back" : "fresh memory"}`;
+	return [
+		element("h2", {}, title), loadCards(load), ...timeline(load, events),
+		element("div", {class: "columns figures"}, ...loadFigures(load.counters)),
+	];
+}
+
 function loadPage() {
-	const counters = data.counters, source = data.source;
+	const source = data.source, trace = document.getElementById("trace");
+	const events = trace ? JSON.parse(trace.textContent).traceEvents.filter(event => event.ph === "X") : [];
+	events.sort((a, b) => a.ts - b.ts);
 	main.replaceChildren(
-		element("h1", {}, "A load, as it happened"),
+		element("h1", {}, data.loads.length === 1 ? "A load, as it happened" : "Loads, as they happened"),
 		element("p", {class: "soft"}, element("code", {}, data.uri), ` · ${count(data.tensor_count)} tensors in ${count(data.shard_count)} file` +
 			`${data.shard_count === 1 ? "" : "s"} · weir ${data.version}`),
+		element("p", {class: "soft"}, `${source.kind}, ${source.direct ? "past" : "through"} the page cache; ${source.lanes} lanes, ` +
+			`${source.depth} requests of ${round(source.request_bytes)} in flight on each` +
+			(source.cached_share === undefined ? "" : `; ${(source.cached_share * 100).toFixed(1)} % of the files was cached before`)),
 		...(data.note ? [element("p", {class: "note"}, data.note)] : []),
-		cards([size(data.bytes), "loaded"], [seconds(data.wall_seconds), "from start to last tensor"],
-		      [rate(data.bytes_per_second), "into memory"], [data.cpu_seconds_per_gib.toFixed(3) + " s", "of processor time a GiB"]),
-		element("h2", {}, "Timeline"), ...timeline(),
-		element("h2", {}, "Figures"),
-		element("div", {class: "columns"},
-			table([
-				["source", source.kind],
-				["past the page cache", source.direct ? "yes" : "no"],
-				["in the page cache before", source.cached_share === undefined ? "not told" : (source.cached_share * 100).toFixed(1) + " %"],
-				["lanes", count(source.lanes)], ["requests in flight on a lane", count(source.depth)],
-				["size of a request", round(source.request_bytes)],
-				["requests", count(counters.requests)], ["system calls", count(counters.system_calls)],
-				["sent again", count(counters.retries)],
-			]),
-			table([
-				["delivered", size(counters.bytes_delivered)],
-				["written in place by the device", size(counters.bytes_direct)],
-				["copied by the processor", size(counters.bytes_copied)],
-				["from the page cache", size(counters.bytes_cached)],
-				["read beyond what was asked", size(counters.bytes_over)],
-				["waited for the storage", seconds(counters.stall_seconds_source), "sum over lanes"],
-				["waited for memory", seconds(counters.stall_seconds_memory), "sum over lanes"],
-				["memory at most", size(counters.memory_peak_bytes)],
-			])));
+		...data.loads.flatMap((load, number) => loadSection(load, number, events)));
 }
 
 /* A bar a setting, with its spread. */

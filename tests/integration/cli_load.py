@@ -191,8 +191,9 @@ class Bench(CliTest):
         return page, data
 
     def test_pages_of_loads_hold_the_trace_and_no_text_ends_them_early(self):
-        self.weir("load", "--cold", "--html", "l.html", "--note", "</script><b>&", "m")
+        self.weir("load", "--cold", "--repeat", "2", "--html", "l.html", "--note", "</script><b>&", "m")
         page, data = self.page("l.html")
+        self.assertEqual(len(data["loads"]), 2)
         self.assertEqual(data["note"], "</script><b>&")
         trace = json.loads(re.search(r'id="trace">(.*?)</script>', page, re.S)[1])
         self.assertTrue(trace["traceEvents"])
