@@ -71,8 +71,8 @@ WEIR_API int weir_transfer_wait(struct weir_transfer *transfer, struct weir_done
 /* Asks: what has not started settles with WEIR_CANCELLED, what is in flight when it returns. */
 WEIR_API void weir_transfer_cancel(struct weir_transfer *transfer);
 
-/* Extents with this tag that have not started: another class, or away (WEIR_CANCELLED).  Returns how
- * many there were. */
+/* Extents with this tag that have not started: another class, once, or away (WEIR_CANCELLED).  Returns
+ * how many there were, or a negative code. */
 WEIR_API int weir_transfer_promote(struct weir_transfer *transfer, uint64_t tag, int class_);
 WEIR_API int weir_transfer_drop(struct weir_transfer *transfer, uint64_t tag);
 

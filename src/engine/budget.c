@@ -12,6 +12,7 @@ struct budget {
 	struct budget *parent; /* counted */
 	struct budget *root;   /* the end of the chain; its lock guards the whole tree */
 	uint64_t limit, used;
+	uint64_t fixed; /* of what is used: what nobody should wait for */
 
 	/* Of the root. */
 	struct lock lock;
@@ -72,6 +73,36 @@ bool budget_take(struct budget *budget, uint64_t bytes)
 	root->refused |= !fits;
 	lock_drop(&root->lock);
 	return fits;
+}
+
+bool budget_take_fixed(struct budget *budget, uint64_t bytes)
+{
+	if (!budget_take(budget, bytes))
+		return false;
+	lock_take(&budget->root->lock);
+	budget->fixed += bytes;
+	lock_drop(&budget->root->lock);
+	return true;
+}
+
+void budget_give_fixed(struct budget *budget, uint64_t bytes)
+{
+	lock_take(&budget->root->lock);
+	budget->fixed -= bytes;
+	lock_drop(&budget->root->lock);
+	budget_give(budget, bytes);
+}
+
+uint64_t budget_attainable(struct budget *budget)
+{
+	uint64_t attainable = BUDGET_NONE;
+
+	lock_take(&budget->root->lock);
+	for (const struct budget *at = budget; at; at = at->parent)
+		if (at->limit != BUDGET_NONE)
+			attainable = min_of(attainable, at->limit - at->fixed);
+	lock_drop(&budget->root->lock);
+	return attainable;
 }
 
 void budget_give(struct budget *budget, uint64_t bytes)

@@ -26,6 +26,10 @@ struct budget *budget_ref(struct budget *budget);
 void budget_unref(struct budget *budget);
 
 must_use bool budget_take(struct budget *budget, uint64_t bytes);
+
+/* For what does not come back while transfers run (staging, plans): nobody may wait for it. */
+must_use bool budget_take_fixed(struct budget *budget, uint64_t bytes);
+void budget_give_fixed(struct budget *budget, uint64_t bytes);
 void budget_give(struct budget *budget, uint64_t bytes);
 
 /* Of a root: `fn` runs after bytes came back that somebody was refused; NULL ends that. */
@@ -33,5 +37,8 @@ void budget_watch(struct budget *budget, void (*fn)(void *arg), void *arg);
 
 uint64_t budget_limit(const struct budget *budget); /* the least of the chain */
 uint64_t budget_used(struct budget *budget);
+
+/* The most that can ever be had at once, if all that is waited for comes back. */
+uint64_t budget_attainable(struct budget *budget);
 
 #endif

@@ -2,6 +2,7 @@
 #include "engine/buffer.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "base/size.h"
@@ -13,6 +14,7 @@ struct buffer_block {
 	void *mapping;
 	uint64_t mapping_bytes;
 	_Atomic uint64_t refs; /* the transfer, and each buffer that is out */
+	pid_t pid;             /* whose pool and budget they are */
 	struct weir_buffer buffers[];
 };
 
@@ -27,6 +29,7 @@ static int block_alloc(uint64_t count, struct buffer_block **out, struct weir_er
 	if (!block)
 		return error_nomem(err, NULL, "the table of buffers");
 	atomic_init(&block->refs, 1);
+	block->pid = getpid();
 	*out = block;
 	return 0;
 }
@@ -102,6 +105,8 @@ void weir_buffer_unref(struct weir_buffer *buffer)
 	if (!buffer || atomic_fetch_sub_explicit(&buffer->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	block = buffer->block;
+	if (block->pid != getpid()) /* a forked child: its parent's threads may hold the locks */
+		return;
 	if (block->pool && buffer->size_bytes) {
 		pool_drop(block->pool, buffer->data, buffer->size_bytes);
 		budget_give(block->budget, buffer->size_bytes);

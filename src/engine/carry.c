@@ -228,6 +228,7 @@ static int transfer_create(struct weir_ctx *ctx, struct weir_queue *queue,
 	if (transfer->opts.flags & WEIR_TRANSFER_ON_RELEASE)
 		transfer->deadline_ns = NEVER;
 	transfer->open = transfer->opts.flags & WEIR_TRANSFER_OPEN;
+	transfer->progress_ns = ctx->sys->now_ns();
 	list_init(&transfer->abandoned);
 	lock_init(&transfer->lock);
 	cond_init(&transfer->quiet);
@@ -301,6 +302,8 @@ int weir_transfer_append(struct weir_transfer *transfer, struct weir_plan *plan,
 
 void weir_transfer_end(struct weir_transfer *transfer)
 {
+	if (ctx_alive(transfer->ctx, NULL) < 0)
+		return;
 	lock_take(&transfer->lock);
 	transfer->open = false;
 	lock_drop(&transfer->lock);
@@ -309,22 +312,47 @@ void weir_transfer_end(struct weir_transfer *transfer)
 
 /* ---- Waiting ---- */
 
-static bool nothing_to_come(struct weir_transfer *transfer)
+enum to_come {
+	COME_NOTHING,
+	COME_RELEASES, /* only of memory that is lent */
+	COME_MORE,
+};
+
+static enum to_come what_comes(struct weir_transfer *transfer)
 {
-	bool nothing;
+	enum to_come what = COME_MORE;
 
 	lock_take(&transfer->lock);
-	nothing = !transfer->open && transfer->unsettled == 0 && transfer->lent == 0;
+	if (!transfer->open && transfer->unsettled == 0)
+		what = transfer->lent ? COME_RELEASES : COME_NOTHING;
 	lock_drop(&transfer->lock);
-	return nothing;
+	return what;
+}
+
+/* A request that is stuck may never release its memory: that is not waited for without an end. */
+static int wait_own(struct weir_transfer *transfer, struct weir_done *out, unsigned max,
+		    int64_t deadline_ns, int64_t lent_until_ns)
+{
+	for (;;) {
+		/* Looked at before taking: what was posted before it came to that, the take sees. */
+		enum to_come what = what_comes(transfer);
+		int64_t until = what == COME_RELEASES ? lent_until_ns : deadline_ns;
+		unsigned taken = queue_take(transfer->queue, out, max);
+
+		if (taken || what == COME_NOTHING)
+			return (int)min_of(taken, (unsigned)INT32_MAX);
+		if (transfer->ctx->sys->now_ns() >= until)
+			return WEIR_TIMEOUT;
+		if (!ctx_idle(transfer->ctx))
+			queue_sleep(transfer->queue, until);
+	}
 }
 
 int weir_transfer_wait(struct weir_transfer *transfer, struct weir_done *out, unsigned max,
 		       int64_t timeout_ns, struct weir_error *err)
 {
-	int64_t deadline = deadline_after(transfer->ctx->sys, timeout_ns);
+	int64_t deadline, lent_until;
 	int ret = ctx_alive(transfer->ctx, err);
-	unsigned taken;
 
 	if (ret < 0)
 		return ret;
@@ -332,17 +360,14 @@ int weir_transfer_wait(struct weir_transfer *transfer, struct weir_done *out, un
 		return error_set(err, WEIR_ARG, NULL, "%s",
 				 max ? "this transfer posts to a queue: wait there"
 				     : "waiting for 0 completions");
-	/* Looked at before taking: what was posted before the last one settled is seen by the take. */
-	for (;;) {
-		bool nothing = nothing_to_come(transfer);
-
-		taken = queue_take(transfer->queue, out, max);
-		if (taken || nothing)
-			return (int)min_of(taken, (unsigned)INT32_MAX);
-		if (timeout_ns == 0 ||
-		    (!ctx_idle(transfer->ctx) && !queue_sleep(transfer->queue, deadline)))
-			return error_set(err, WEIR_TIMEOUT, NULL, "no completion came in time");
-	}
+	deadline = deadline_after(transfer->ctx->sys, timeout_ns);
+	lent_until = deadline_after(transfer->ctx->sys, transfer->opts.stall_ns);
+	queue_begin_wait(transfer->queue);
+	ret = wait_own(transfer, out, max, deadline, min_of(deadline, lent_until));
+	queue_end_wait(transfer->queue);
+	if (ret == WEIR_TIMEOUT)
+		return error_set(err, ret, NULL, "no completion came in time");
+	return ret;
 }
 
 void weir_transfer_counters(struct weir_transfer *transfer, struct weir_counters *out)
@@ -356,6 +381,9 @@ void weir_transfer_progress(struct weir_transfer *transfer, uint64_t *done_bytes
 {
 	struct weir_counters counters;
 
+	*done_bytes = *total_bytes = 0;
+	if (ctx_alive(transfer->ctx, NULL) < 0)
+		return;
 	counters_read(&transfer->counters, &counters);
 	*done_bytes = counters.bytes_delivered;
 	lock_take(&transfer->lock);
@@ -367,8 +395,10 @@ int weir_transfer_error(struct weir_transfer *transfer, const struct weir_done *
 			struct weir_error *err)
 {
 	const struct extent *extent = (const struct extent *)(uintptr_t)done->id;
-	int ret;
+	int ret = ctx_alive(transfer->ctx, err);
 
+	if (ret < 0)
+		return ret;
 	if (done->transfer != transfer)
 		return error_set(err, WEIR_ARG, NULL, "a completion of another transfer");
 	lock_take(&transfer->lock);
@@ -382,14 +412,16 @@ int weir_transfer_error(struct weir_transfer *transfer, const struct weir_done *
 /* With the lock held: has nothing of it been asked for yet? */
 static bool untouched(const struct extent *extent)
 {
-	return extent->state == EXTENT_PLANNED && extent->parts == 0 && !extent->withdrawn &&
+	return extent->state == EXTENT_PLANNED && extent->parts == 0 &&
 	       extent->left == extent->length && extent->status == 0;
 }
 
 int weir_transfer_drop(struct weir_transfer *transfer, uint64_t tag)
 {
-	int dropped = 0;
+	int dropped = ctx_alive(transfer->ctx, NULL);
 
+	if (dropped < 0)
+		return dropped;
 	lock_take(&transfer->lock);
 	for (struct batch *batch = transfer->batches; batch; batch = batch->next)
 		for (uint64_t i = 0; i < batch->plan->count; i++) {
@@ -440,15 +472,20 @@ int weir_transfer_promote(struct weir_transfer *transfer, uint64_t tag, int clas
 		     : class_ == WEIR_CLASS_BACKGROUND ? SWEEP_BACKGROUND
 						       : SWEEP_NORMAL;
 	struct alone *first, *before;
-	int promoted = 0;
+	int promoted = ctx_alive(transfer->ctx, NULL);
 
+	if (promoted < 0)
+		return promoted;
+	if (class_ < WEIR_CLASS_NORMAL || class_ > WEIR_CLASS_BACKGROUND)
+		return WEIR_ARG;
 	lock_take(&transfer->lock);
 	before = transfer->alone;
 	for (struct batch *batch = transfer->batches; batch; batch = batch->next)
 		for (uint64_t i = 0; i < batch->plan->count; i++) {
 			struct extent *extent = &batch->plan->extents[i];
 
-			if (extent->tag == tag && extent->class_ != as && untouched(extent))
+			if (extent->tag == tag && extent->class_ != as && untouched(extent) &&
+			    !extent->withdrawn)
 				promoted += sweep_alone(transfer, batch, i, as);
 		}
 	first = transfer->alone;

@@ -263,6 +263,9 @@ void ctx_memory_counters(struct weir_ctx *ctx, struct weir_counters *out)
 
 void weir_ctx_counters(struct weir_ctx *ctx, struct weir_counters *out)
 {
+	*out = (struct weir_counters){0};
+	if (ctx_alive(ctx, NULL) < 0)
+		return;
 	counters_read(&ctx->counters, out);
 	ctx_memory_counters(ctx, out);
 }

@@ -93,6 +93,10 @@ static void let_go(struct weir_transfer *transfer, bool quiet)
 		transfer_free(transfer);
 		return;
 	}
+	lock_take(&transfer->lock);
+	transfer->stopping = true;
+	transfer->queue = NULL;
+	lock_drop(&transfer->lock);
 	lock_take(&ctx->lock);
 	list_push(&ctx->abandoned, &transfer->abandoned);
 	lock_drop(&ctx->lock);

@@ -161,11 +161,13 @@ void group_choice(struct group *group, struct weir_choice *out)
 
 /* ---- Work ---- */
 
-/* Others are served first; then background has a quarter of the depth of one lane. */
-static bool background_may_fly(const struct group *group)
+/*
+ * Others are served first: background is asked when they have nothing to do now.  While an urgent one
+ * waits for memory or for a slot, background leaves both alone; it has a quarter of a lane's depth.
+ */
+static bool background_may_fly(const struct group *group, bool urgent_waits)
 {
-	return list_empty(&group->ready[SWEEP_URGENT]) &&
-	       group->background_flying < BACKGROUND_DEPTH;
+	return !urgent_waits && group->background_flying < BACKGROUND_DEPTH;
 }
 
 /* With the group's lock held. */
@@ -173,7 +175,7 @@ static enum sweep_answer ask(struct group *group, struct sweep *sweep, struct la
 			     struct part *part)
 {
 	struct weir_transfer *transfer = sweep->transfer;
-	enum sweep_answer answer = SWEEP_WAIT;
+	enum sweep_answer answer = SWEEP_FULL;
 
 	lock_take(&transfer->lock);
 	if (transfer->stopping)
@@ -189,7 +191,8 @@ static enum sweep_answer ask(struct group *group, struct sweep *sweep, struct la
 }
 
 /* One class: its sweeps in turn, each for one request. */
-static bool next_of_class(struct group *group, int class_, struct lane *lane, struct part *part)
+static bool next_of_class(struct group *group, int class_, struct lane *lane, struct part *part,
+			  bool *waits)
 {
 	struct list *ready = &group->ready[class_];
 
@@ -199,6 +202,7 @@ static bool next_of_class(struct group *group, int class_, struct lane *lane, st
 
 		if (answer == SWEEP_DONE)
 			list_remove(&sweep->ready);
+		*waits |= answer == SWEEP_WAIT;
 		if (answer != SWEEP_PART)
 			continue;
 		list_remove(&sweep->ready);
@@ -210,13 +214,15 @@ static bool next_of_class(struct group *group, int class_, struct lane *lane, st
 
 bool group_next(struct group *group, struct lane *lane, struct part *part)
 {
-	bool found = false;
+	bool found = false, urgent_waits = false, others_wait = false;
 
 	lock_take(&group->lock);
 	for (int class_ = 0; !found && class_ < SWEEP_CLASSES; class_++) {
-		if (class_ == SWEEP_BACKGROUND && !background_may_fly(group))
+		bool *waits = class_ == SWEEP_URGENT ? &urgent_waits : &others_wait;
+
+		if (class_ == SWEEP_BACKGROUND && !background_may_fly(group, urgent_waits))
 			continue;
-		found = next_of_class(group, class_, lane, part);
+		found = next_of_class(group, class_, lane, part, waits);
 	}
 	lock_drop(&group->lock);
 	return found;

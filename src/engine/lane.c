@@ -25,6 +25,7 @@
 /* Staging of the first lane, and of one that only copies. */
 #define STAGING_FIRST (8 * MIB)
 #define STAGING_OTHER (2 * MIB)
+#define STAGING_LEAST (1 * MIB)
 
 struct lane {
 	struct group *group;
@@ -112,6 +113,10 @@ int lane_create(struct group *group, uint32_t index, struct lane **out, struct w
 	list_init(&lane->flying);
 	if (limit != BUDGET_NONE)
 		most = min_of(most, index == 0 ? limit / 4 : limit / 16);
+	if (limit != BUDGET_NONE && index * STAGING_LEAST > limit / 4) {
+		free(lane); /* a small budget has few lanes, so that something is left to read into */
+		return error_set(err, WEIR_LIMIT, NULL, "the budget has no room for more lanes");
+	}
 	ret = create_parts(lane, err);
 	how.depth = depth_ceiling(&lane->depth);
 	if (ret == 0)

@@ -118,7 +118,9 @@ void weir_object_unref(struct weir_object *object)
 	/* Acquire-release: whoever closes sees what the others did. */
 	if (!object || atomic_fetch_sub_explicit(&object->refs, 1, memory_order_acq_rel) != 1)
 		return;
-	object->core->source->ops->close(object->core);
+	/* In a forked child the file is the parent's, the one it writes as well: memory only. */
+	if (ctx_alive(object->ctx, NULL) == 0)
+		object->core->source->ops->close(object->core);
 	free(object);
 }
 

@@ -38,8 +38,8 @@ void weir_plan_destroy(struct weir_plan *plan)
 		weir_buffer_unref(plan->extents[i].mapped);
 		weir_object_unref(plan->extents[i].object);
 	}
-	if (plan->charged_bytes)
-		budget_give(plan->ctx->budget, plan->charged_bytes);
+	if (plan->charged_bytes && ctx_alive(plan->ctx, NULL) == 0)
+		budget_give_fixed(plan->ctx->budget, plan->charged_bytes);
 	free(plan->order);
 	free(plan->strides);
 	free(plan->extents);
@@ -84,14 +84,14 @@ static int grow(struct weir_plan *plan, void **array, uint64_t count, uint64_t *
 		return 0;
 	while (want < count + more)
 		want *= 2;
-	if (!budget_take(plan->ctx->budget, (want - *room) * size))
+	if (!budget_take_fixed(plan->ctx->budget, (want - *room) * size))
 		return error_set(err, WEIR_LIMIT, NULL,
 				 "a plan of %llu extents does not fit in the budget of %llu bytes",
 				 (unsigned long long)(count + more),
 				 (unsigned long long)budget_limit(plan->ctx->budget));
 	grown = realloc(*array, want * size);
 	if (!grown) {
-		budget_give(plan->ctx->budget, (want - *room) * size);
+		budget_give_fixed(plan->ctx->budget, (want - *room) * size);
 		return error_nomem(err, NULL, "the extents of a plan");
 	}
 	plan->charged_bytes += (want - *room) * size;

@@ -94,6 +94,18 @@ unsigned queue_take(struct weir_queue *queue, struct weir_done *out, unsigned ma
 	return taken;
 }
 
+/* Relaxed, both: a time to reckon with, nothing is published by it. */
+void queue_begin_wait(struct weir_queue *queue)
+{
+	atomic_store_explicit(&queue->waits_since_ns, queue->ctx->sys->now_ns(),
+			      memory_order_relaxed);
+}
+
+void queue_end_wait(struct weir_queue *queue)
+{
+	atomic_store_explicit(&queue->waits_since_ns, 0, memory_order_relaxed);
+}
+
 bool queue_sleep(struct weir_queue *queue, int64_t deadline_ns)
 {
 	bool in_time = true;
@@ -173,7 +185,9 @@ void weir_queue_destroy(struct weir_queue *queue)
 {
 	if (!queue)
 		return;
-	queue_fini(queue);
+	/* A forked child leaves the lock as the parent's threads held it. */
+	if (ctx_alive(queue->ctx, NULL) == 0)
+		queue_fini(queue);
 	free(queue);
 }
 
@@ -189,9 +203,15 @@ int weir_queue_wait(struct weir_queue *queue, struct weir_done *out, unsigned ma
 	if (max == 0)
 		return error_set(err, WEIR_ARG, NULL, "waiting for 0 completions");
 	deadline = deadline_after(queue->ctx->sys, timeout_ns);
-	while (!(taken = queue_take(queue, out, max)))
-		if (timeout_ns == 0 || !queue_sleep(queue, deadline))
-			return error_set(err, WEIR_TIMEOUT, NULL, "no completion came in time");
+	taken = queue_take(queue, out, max);
+	if (taken == 0 && timeout_ns != 0) {
+		queue_begin_wait(queue);
+		while (queue_sleep(queue, deadline) && !(taken = queue_take(queue, out, max)))
+			;
+		queue_end_wait(queue);
+	}
+	if (taken == 0)
+		return error_set(err, WEIR_TIMEOUT, NULL, "no completion came in time");
 	return (int)min_of(taken, (unsigned)INT32_MAX);
 }
 
@@ -199,6 +219,8 @@ int weir_queue_fd(struct weir_queue *queue)
 {
 	int fd;
 
+	if (ctx_alive(queue->ctx, NULL) < 0)
+		return -1;
 	lock_take(&queue->lock);
 	if (queue->fd < 0) {
 		queue->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -28,10 +28,11 @@ struct weir_queue {
 	/* Under the lock. */
 	struct cond arrived;
 	struct completion *first, **last;
-	_Atomic uint32_t count; /* read without the lock by queue_full() */
-	bool nudged;            /* the waiter should look again */
-	int fd;                 /* -1: nobody asked */
-	bool signalled;         /* the descriptor is readable */
+	_Atomic uint32_t count;         /* read without the lock by queue_full() */
+	bool nudged;                    /* the waiter should look again */
+	int fd;                         /* -1: nobody asked */
+	_Atomic int64_t waits_since_ns; /* somebody has been waiting since; 0: nobody */
+	bool signalled;                 /* the descriptor is readable */
 };
 
 int queue_init(struct weir_queue *queue, struct weir_ctx *ctx, uint32_t capacity,
@@ -45,6 +46,10 @@ void queue_nudge(struct weir_queue *queue);
 
 /* Takes what is there, up to max; does not wait. */
 unsigned queue_take(struct weir_queue *queue, struct weir_done *out, unsigned max);
+
+/* Somebody begins to wait, and ends. */
+void queue_begin_wait(struct weir_queue *queue);
+void queue_end_wait(struct weir_queue *queue);
 
 /* Waits until something is there or a nudge; false: the deadline passed. */
 bool queue_sleep(struct weir_queue *queue, int64_t deadline_ns);

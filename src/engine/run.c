@@ -162,18 +162,20 @@ int run_take(struct weir_plan *plan, struct run *run, struct budget *budget, str
 		run->packed ? max_of((uint64_t)first->align, ALIGN_DEFAULT)
 			    : max_of(max_of(block_of(first), first->object->core->memory_align),
 				     ALIGN_DEFAULT);
-	uint64_t cost;
+	/* More would be waited for in vain. */
+	uint64_t most = budget_attainable(budget), cost;
 	void *memory;
 
-	if (run->bytes > budget_limit(budget)) {
+	if (run->bytes > most) {
 		error_at(err, WEIR_LIMIT, first->object->core->uri, first->offset, first->length,
-			 "%s: %llu bytes at offset %llu are more than the budget of %llu",
+			 "%s: %llu bytes at offset %llu are more than the budget leaves: %llu of "
+			 "%llu",
 			 first->object->core->uri, (unsigned long long)first->length,
-			 (unsigned long long)first->offset,
+			 (unsigned long long)first->offset, (unsigned long long)most,
 			 (unsigned long long)budget_limit(budget));
 		return RUN_FAILED;
 	}
-	cost = min_of(cost_of(run), budget_limit(budget));
+	cost = min_of(cost_of(run), most);
 	if (!budget_take(budget, cost))
 		return RUN_WAIT_BUDGET;
 	if (pool_take(plan->ctx->pool, run->bytes, align, 0, &memory, &run->fresh, err) < 0) {

@@ -20,7 +20,7 @@ int staging_init(struct staging *staging, const struct sys *sys, struct budget *
 	large = min_of(max_of(large, (uint64_t)1), (uint64_t)LARGE_MAX);
 	*staging = (struct staging){.sys = sys, .slot_bytes = slot_bytes};
 	staging->bytes = SMALL_ALL + large * slot_bytes;
-	if (!budget_take(budget, staging->bytes))
+	if (!budget_take_fixed(budget, staging->bytes))
 		return error_set(err, WEIR_LIMIT, NULL,
 				 "staging of %llu bytes does not fit in the budget of %llu",
 				 (unsigned long long)staging->bytes,
@@ -36,7 +36,7 @@ void staging_fini(struct staging *staging)
 	if (staging->memory)
 		staging->sys->munmap(staging->memory, staging->bytes + HUGE);
 	if (staging->budget)
-		budget_give(staging->budget, staging->bytes);
+		budget_give_fixed(staging->budget, staging->bytes);
 	*staging = (struct staging){NULL};
 }
 

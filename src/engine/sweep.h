@@ -69,7 +69,8 @@ struct part {
 enum sweep_answer {
 	SWEEP_PART,     /* *part is filled but for lane matters */
 	SWEEP_DONE,     /* all of it has been handed out */
-	SWEEP_WAIT,     /* memory, budget, a slot or the queue's room is awaited: lanes are woken */
+	SWEEP_WAIT,     /* memory, budget or a slot is awaited: lanes are woken */
+	SWEEP_FULL,     /* the queue's room is: likewise */
 	SWEEP_NOT_HERE, /* the next request is for the first lane */
 	SWEEP_AGAIN,    /* an extent has failed; the planner's own, no lane sees it */
 };

@@ -364,7 +364,8 @@ static void stop(struct weir_transfer *transfer, int code)
 	transfer->open = false;
 	for (struct batch *batch = transfer->batches; batch; batch = batch->next)
 		transfer_stop_plan(transfer, batch->plan);
-	queue_nudge(transfer->queue);
+	if (transfer->queue)
+		queue_nudge(transfer->queue);
 }
 
 static void tell_lanes(struct weir_transfer *transfer)
@@ -379,27 +380,44 @@ static void tell_lanes(struct weir_transfer *transfer)
 
 void weir_transfer_cancel(struct weir_transfer *transfer)
 {
+	if (ctx_alive(transfer->ctx, NULL) < 0)
+		return;
 	lock_take(&transfer->lock);
 	stop(transfer, WEIR_CANCELLED);
 	lock_drop(&transfer->lock);
 	tell_lanes(transfer);
 }
 
+/*
+ * When its patience ends: with requests under way, or while somebody waits for what cannot begin (for
+ * bytes of the budget that he holds himself, say).  A caller who is busy elsewhere is no stall.
+ */
+static int64_t stalls_at(const struct weir_transfer *transfer)
+{
+	int64_t waits = 0;
+
+	if (transfer->queue)
+		waits = atomic_load_explicit(&transfer->queue->waits_since_ns,
+					     memory_order_relaxed);
+	if (transfer->flying || transfer->landing)
+		return transfer->progress_ns + transfer->opts.stall_ns;
+	return waits ? max_of(transfer->progress_ns, waits) + transfer->opts.stall_ns : NEVER;
+}
+
 int64_t transfer_check_time(struct weir_transfer *transfer, int64_t now_ns)
 {
-	int64_t stalled = NEVER, next;
+	int64_t next, stalled;
 	bool expired;
 
 	lock_take(&transfer->lock);
-	if (transfer->flying)
-		stalled = transfer->progress_ns + transfer->opts.stall_ns;
+	stalled = stalls_at(transfer);
 	next = min_of(transfer->deadline_ns, stalled);
 	expired = transfer->unsettled > 0 && now_ns >= next;
 	if (expired)
 		stop(transfer, WEIR_TIMEOUT);
 	if (transfer->unsettled == 0)
 		next = NEVER;
-	else if (!transfer->flying)
+	else if (stalled == NEVER)
 		next = min_of(next, now_ns + transfer->opts.stall_ns);
 	lock_drop(&transfer->lock);
 	if (expired)

@@ -42,7 +42,7 @@ struct weir_transfer {
 	struct weir_ctx *ctx;
 	struct weir_transfer_opts opts;
 	struct budget *budget;    /* counted: its share, or the context's */
-	struct weir_queue *queue; /* borrowed, or &own */
+	struct weir_queue *queue; /* borrowed, or &own; NULL: abandoned, the queue may be gone */
 	struct weir_queue own;
 	bool owns_queue;
 	int64_t deadline_ns;
