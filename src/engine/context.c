@@ -141,8 +141,10 @@ void weir_ctx_destroy(struct weir_ctx *ctx)
 	if (ctx->budget)
 		budget_watch(ctx->budget, NULL, NULL);
 	stuck = helpers_destroy(ctx->helpers);
-	if (ctx->populator)
-		populator_destroy(ctx->populator);
+	/* Lanes give the populator work, and it wakes lanes: both are still, then both go. */
+	for (unsigned i = 0; i < ctx->group_count; i++)
+		group_halt(ctx->groups[i]);
+	populator_destroy(ctx->populator);
 	for (unsigned i = 0; i < ctx->group_count; i++)
 		group_stop(ctx->groups[i]);
 	stuck |= transfers_leave_behind(ctx);

@@ -41,6 +41,12 @@ int group_create(struct weir_ctx *ctx, struct source *source, struct group **out
 	return 0;
 }
 
+void group_halt(struct group *group)
+{
+	for (uint32_t i = 0; i < group->lane_count; i++)
+		lane_halt(group->lanes[i]);
+}
+
 void group_stop(struct group *group)
 {
 	for (uint32_t i = 0; i < group->lane_count; i++)

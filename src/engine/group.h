@@ -55,7 +55,8 @@ struct group {
 /* Takes the source over, also when it fails. */
 int group_create(struct weir_ctx *ctx, struct source *source, struct group **out,
 		 struct weir_error *err);
-void group_stop(struct group *group);    /* ends its lanes */
+void group_halt(struct group *group);    /* ends its lanes' threads; others may still wake them */
+void group_stop(struct group *group);    /* frees its lanes */
 void group_destroy(struct group *group); /* stopped, and no object is open */
 
 /* Starts what is not running yet. */

@@ -152,15 +152,21 @@ int lane_run(struct lane *lane, struct weir_error *err)
 	return ret;
 }
 
+void lane_halt(struct lane *lane)
+{
+	if (!lane->running)
+		return;
+	atomic_store_explicit(&lane->stop, 1, memory_order_relaxed);
+	lane_wake(lane);
+	thread_join(lane->thread);
+	lane->running = false;
+}
+
 void lane_destroy(struct lane *lane)
 {
 	if (!lane)
 		return;
-	if (lane->running) {
-		atomic_store_explicit(&lane->stop, 1, memory_order_relaxed);
-		lane_wake(lane);
-		thread_join(lane->thread);
-	}
+	lane_halt(lane);
 	if (lane->core)
 		ops_of(lane)->lane_destroy(lane->core);
 	/* What still flies is stuck in the kernel: it may yet write to a slot and to its part. */

@@ -20,7 +20,10 @@ int lane_create(struct group *group, uint32_t index, struct lane **out, struct w
 /* Starts its thread. */
 int lane_run(struct lane *lane, struct weir_error *err);
 
-/* Ends its thread; leaves behind what is stuck in the kernel. */
+/* Ends its thread; others may still wake it. */
+void lane_halt(struct lane *lane);
+
+/* Leaves behind what is stuck in the kernel. */
 void lane_destroy(struct lane *lane);
 
 void lane_wake(struct lane *lane);
