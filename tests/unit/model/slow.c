@@ -122,14 +122,42 @@ static void of_several_failures_the_first_file_is_told(void)
 	leave();
 }
 
+static struct weir_queue *start_request(const struct weir_model_opts *opts,
+					struct weir_request **out)
+{
+	struct weir_queue *queue;
+
+	check_int(weir_queue_create(ctx, 0, &queue, &err), 0);
+	check_int(weir_model_open_start(ctx, folder(), opts, queue, 77, out, &err), 0);
+	return queue;
+}
+
+static void wait_for(struct weir_queue *queue, int status)
+{
+	struct weir_done done;
+
+	check_int(weir_queue_wait(queue, &done, 1, 10 * NS_PER_SEC, &err), 1);
+	check_int(done.tag, 77);
+	check_int(done.status, status);
+	check(!done.transfer);
+}
+
 /* All of it takes longer than the limit, but something always happens within it. */
 static void slowness_is_not_a_time_out(void)
 {
+	struct weir_request *request;
+	struct weir_queue *queue;
+
 	prepare(12);
 	delay_us = 30000;
 	check_int(weir_model_open(ctx, folder(), WEIR_MODEL_OPTS(.timeout_ns = 100 * NS_PER_MS),
 				  &model, &err),
 		  0);
+	weir_model_close(model);
+	queue = start_request(WEIR_MODEL_OPTS(.timeout_ns = 100 * NS_PER_MS), &request);
+	wait_for(queue, 0);
+	check_int(weir_model_open_finish(request, &model, &err), 0);
+	weir_queue_destroy(queue);
 	leave();
 }
 
@@ -191,6 +219,59 @@ static void a_cancel_ends_a_wait_for_what_hangs(void)
 	leave();
 }
 
+static void an_open_may_post_to_a_queue(void)
+{
+	struct weir_request *request;
+	struct weir_queue *queue;
+
+	prepare(20);
+	delay_us = 1000;
+	queue = start_request(NULL, &request);
+	wait_for(queue, 0);
+	check_int(weir_model_open_finish(request, &model, &err), 0);
+	check_int(weir_model_tensor_count(model), 20);
+	weir_queue_destroy(queue);
+
+	broken_from = 5;
+	queue = start_request(NULL, &request);
+	wait_for(queue, WEIR_IO);
+	check_int(weir_model_open_finish(request, &model, &err), WEIR_IO);
+	check_has(err.message, "m-00005");
+	weir_queue_destroy(queue);
+	leave();
+}
+
+static void an_open_that_hangs_posts_a_time_out(void)
+{
+	struct weir_request *request;
+	struct weir_queue *queue;
+
+	prepare(2);
+	hanging = "m-00001";
+	queue = start_request(WEIR_MODEL_OPTS(.timeout_ns = 50 * NS_PER_MS), &request);
+	wait_for(queue, WEIR_TIMEOUT);
+	check_int(weir_model_open_finish(request, &model, &err), WEIR_TIMEOUT);
+	let_go = 1;
+	weir_queue_destroy(queue);
+	wait_until_nothing_is_stuck();
+	leave();
+}
+
+static void an_open_that_nobody_waits_for_is_given_back(void)
+{
+	struct weir_request *request;
+	struct weir_queue *queue;
+
+	prepare(10);
+	delay_us = 1000;
+	queue = start_request(NULL, &request);
+	check_int(weir_model_open_finish(request, &model, &err), WEIR_CANCELLED);
+	check(!model);
+	weir_queue_destroy(queue);
+	wait_until_nothing_is_stuck();
+	leave();
+}
+
 #define OPENERS 6
 
 static void *open_and_close(void *arg)
@@ -230,6 +311,9 @@ int main(int argc, char **argv)
 		TEST(slowness_is_not_a_time_out),
 		TEST(ST_16_a_file_that_hangs_is_given_up),
 		TEST(a_cancel_ends_a_wait_for_what_hangs),
+		TEST(an_open_may_post_to_a_queue),
+		TEST(an_open_that_hangs_posts_a_time_out),
+		TEST(an_open_that_nobody_waits_for_is_given_back),
 		TEST(many_threads_open_at_once),
 	};
 
