@@ -12,6 +12,7 @@
 #include "engine/environment.h"
 #include "engine/group.h"
 #include "engine/transfer.h"
+#include "source/retry.h"
 
 #define POOL_IDLE_NS (60 * NS_PER_SEC)
 #define DEPTH_MAX    4096
@@ -180,7 +181,11 @@ static int make_group(struct weir_ctx *ctx, size_t kind, struct group **out, str
 	if (ret < 0)
 		return ret;
 	core = source;
-	if (ctx->wrap && (ret = ctx->wrap(&source, ctx->seam_arg, err)) < 0) {
+	if (ctx->wrap)
+		ret = ctx->wrap(&source, ctx->seam_arg, err);
+	if (ret == 0)
+		ret = source_retry_create(source, &source, err);
+	if (ret < 0) {
 		source->ops->destroy(source);
 		return ret;
 	}

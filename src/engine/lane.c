@@ -281,6 +281,7 @@ static bool land(struct lane *lane, struct part *part, struct extent **finished)
 						      : WEIR_TRUNCATED;
 	if (lane->group->ctx->trace)
 		trace_part(lane, part, lane->group->ctx->sys->now_ns());
+	count(&part->sweep->transfer->counters, retries, request->retries);
 	count_landed(part, arrived);
 	if (part->slot && arrived > part->start)
 		copy_out(lane, part, arrived);

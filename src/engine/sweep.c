@@ -87,8 +87,8 @@ bool part_next(const struct part *part, struct cursor *cursor, struct piece *out
 	return false;
 }
 
-static void fill_request(struct part *part, struct extent *extent, uint64_t start, uint64_t end,
-			 void *memory, int way)
+static void fill_request(const struct sweep *sweep, struct part *part, struct extent *extent,
+			 uint64_t start, uint64_t end, void *memory, int way)
 {
 	part->slot = NULL;
 	part->start = start;
@@ -100,6 +100,8 @@ static void fill_request(struct part *part, struct extent *extent, uint64_t star
 	part->request.length = (uint32_t)(end - start);
 	part->request.op = extent->write ? REQUEST_WRITE : REQUEST_READ;
 	part->request.way = (uint8_t)way;
+	part->request.deadline_ns = sweep->transfer->deadline_ns;
+	part->request.retries = 0;
 }
 
 /* ---- How the bytes at the cursor are best read ---- */
@@ -163,7 +165,7 @@ static enum sweep_answer next_of_run(struct sweep *sweep, struct part *part, str
 		transfer_waits(sweep->transfer, STALL_MEMORY);
 		return SWEEP_WAIT;
 	}
-	fill_request(part, extent, start, end, run->memory + (start - run->start), way);
+	fill_request(sweep, part, extent, start, end, run->memory + (start - run->start), way);
 	claim(sweep, part, end, min_of(run->first + run->count, sweep->end));
 	return SWEEP_PART;
 }
@@ -271,7 +273,7 @@ static enum sweep_answer next_staged(struct sweep *sweep, struct lane *lane, str
 		transfer_fail_extent(sweep->transfer, extent, WEIR_NOMEM, ENOMEM, offset);
 		return SWEEP_AGAIN;
 	}
-	fill_request(part, extent, start, round_up(end, block), slot, way);
+	fill_request(sweep, part, extent, start, round_up(end, block), slot, way);
 	part->slot = slot; /* before the claim, which counts it */
 	claim(sweep, part, end, stop_at);
 	return SWEEP_PART;
@@ -303,7 +305,7 @@ static enum sweep_answer next_read(struct sweep *sweep, struct lane *lane, struc
 	if (way == WAY_DIRECT && !lane_may_read_direct(lane))
 		return SWEEP_NOT_HERE;
 	blocks.length = min_of(way == WAY_DIRECT ? blocks.length : span.length, most);
-	fill_request(part, extent, span.offset, span.offset + blocks.length,
+	fill_request(sweep, part, extent, span.offset, span.offset + blocks.length,
 		     extent->memory + sweep->cursor.done, way);
 	claim(sweep, part, span.offset + blocks.length, sweep->cursor.at + 1);
 	return SWEEP_PART;
@@ -330,7 +332,7 @@ static enum sweep_answer next_write(struct sweep *sweep, struct lane *lane, stru
 		span.length = min_of(span.length, most);
 		way = WAY_BUFFERED;
 	}
-	fill_request(part, extent, span.offset, span.offset + span.length,
+	fill_request(sweep, part, extent, span.offset, span.offset + span.length,
 		     extent->memory + sweep->cursor.done, way);
 	claim(sweep, part, span.offset + span.length, sweep->cursor.at + 1);
 	return SWEEP_PART;

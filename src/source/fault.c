@@ -199,17 +199,14 @@ static int begin(struct front *front, struct front_slot *slot)
 	return 0;
 }
 
-static void corrupt(struct fault *fault, const struct request *request, uint64_t bytes)
+static void corrupt(struct fault *fault, unsigned char *memory, uint64_t length, uint64_t bytes)
 {
-	uint64_t length = (uint64_t)request->result;
-
 	lock_take(&fault->shared.lock);
 	for (uint64_t i = 0; i < bytes; i++) {
 		uint64_t random = draw_locked(fault);
 
 		/* Never by zero: a hit is seen. */
-		((unsigned char *)request->memory)[(random >> 8) % length] ^=
-			(unsigned char)(1u + random % 255u);
+		memory[(random >> 8) % length] ^= (unsigned char)(1u + random % 255u);
 	}
 	lock_drop(&fault->shared.lock);
 }
@@ -226,7 +223,8 @@ static bool back(struct front *front, struct front_slot *slot)
 		inner->result = most;
 	}
 	if (slot->note[1] > 0)
-		corrupt(container_of(front, struct fault, front), inner, slot->note[1]);
+		corrupt(container_of(front, struct fault, front), inner->memory,
+			(uint64_t)inner->result, slot->note[1]);
 	return true;
 }
 
@@ -242,21 +240,44 @@ static void sleep_for(struct fault *fault, int64_t delay_ns)
 	lock_drop(&fault->shared.lock);
 }
 
-/* 0, or the error that a rule asks for. */
+/* 0, or the error that the verdict asks for. */
+static int suffer(struct fault *self, const struct verdict *verdict, const char *uri,
+		  struct weir_error *err)
+{
+	if (verdict->delay_ns > 0)
+		sleep_for(self, verdict->delay_ns);
+	if (verdict->code == 0)
+		return 0;
+	error_set(err, verdict->code, uri, "%s: a fault that was ordered", uri);
+	if (err)
+		err->os_errno = verdict->os_errno;
+	return verdict->code;
+}
+
 static int on_name(struct source *source, uint32_t kind, const char *uri, struct weir_error *err)
 {
-	struct fault *self = fault(source);
 	const struct call call = {.kind = kind, .uri = uri};
-	struct verdict verdict = judge(self, &call);
+	struct verdict verdict = judge(fault(source), &call);
 
-	if (verdict.delay_ns > 0)
-		sleep_for(self, verdict.delay_ns);
-	if (verdict.code == 0)
-		return 0;
-	error_set(err, verdict.code, uri, "%s: a fault that was ordered", uri);
-	if (err)
-		err->os_errno = verdict.os_errno;
-	return verdict.code;
+	return suffer(fault(source), &verdict, uri, err);
+}
+
+static int64_t fault_read(struct source_object *object, void *to, uint64_t offset, uint64_t length,
+			  struct weir_error *err)
+{
+	struct fault *self = fault(object->source);
+	const struct call call = {FAULT_READ, object->uri, offset, length};
+	struct verdict verdict = judge(self, &call);
+	int64_t got = suffer(self, &verdict, object->uri, err);
+
+	if (got < 0)
+		return got;
+	if (verdict.short_bytes > 0)
+		length = min_of(length, (uint64_t)verdict.short_bytes);
+	got = front_read(object, to, offset, length, err);
+	if (got > 0 && verdict.corrupt_bytes > 0)
+		corrupt(self, to, (uint64_t)got, verdict.corrupt_bytes);
+	return got;
 }
 
 static int fault_open(struct source *source, const char *path, const char *uri,
@@ -334,11 +355,11 @@ static const struct front_hooks hooks = {
 
 static const struct source_ops fault_ops = {
 	.scheme = "fault",
-	.features = SOURCE_WRITES | SOURCE_LISTS,
 	.destroy = destroy,
 	.open = fault_open,
 	.stat = fault_stat,
 	.describe = fault_describe,
+	.read = fault_read,
 	.list = fault_list,
 	.create = fault_create,
 	.clone = front_clone,

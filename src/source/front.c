@@ -21,7 +21,9 @@ static struct front_object *front_object(struct source_object *object)
 void front_init(struct front *front, const struct source_ops *ops, const struct front_hooks *hooks,
 		struct source *next)
 {
-	front->source.ops = ops;
+	front->ops = *ops;
+	front->ops.features = next->ops->features;
+	front->source.ops = &front->ops;
 	front->source.env = next->env;
 	front->next = next;
 	front->hooks = hooks;
@@ -85,6 +87,14 @@ int front_describe(struct source_object *object, struct weir_stat *out, struct w
 	struct source_object *next = front_next_object(object);
 
 	return next->source->ops->describe(next, out, err);
+}
+
+int64_t front_read(struct source_object *object, void *to, uint64_t offset, uint64_t length,
+		   struct weir_error *err)
+{
+	struct source_object *next = front_next_object(object);
+
+	return next->source->ops->read(next, to, offset, length, err);
 }
 
 int front_list(struct source *source, const char *path, const char *uri, struct source_listing *out,

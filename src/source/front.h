@@ -46,7 +46,8 @@ struct front_hooks {
 /* Embedded first by the sources themselves. */
 struct front {
 	struct source source;
-	struct source *next; /* owned */
+	struct source_ops ops; /* with the features of the next: nothing is lost on the way */
+	struct source *next;   /* owned */
 	const struct front_hooks *hooks;
 };
 
@@ -67,6 +68,8 @@ int front_open(struct source *source, const char *path, const char *uri,
 int front_stat(struct source *source, const char *path, const char *uri,
 	       const struct source_how *how, struct weir_stat *out, struct weir_error *err);
 int front_describe(struct source_object *object, struct weir_stat *out, struct weir_error *err);
+int64_t front_read(struct source_object *object, void *to, uint64_t offset, uint64_t length,
+		   struct weir_error *err);
 int front_list(struct source *source, const char *path, const char *uri, struct source_listing *out,
 	       struct weir_error *err);
 int front_create(struct source *source, const char *path, const char *uri, uint64_t size_bytes,

@@ -133,11 +133,11 @@ static const struct front_hooks hooks = {.back = back};
 
 static const struct source_ops retry_ops = {
 	.scheme = "retry",
-	.features = SOURCE_WRITES | SOURCE_LISTS,
 	.destroy = destroy,
 	.open = front_open,
 	.stat = front_stat,
 	.describe = front_describe,
+	.read = front_read,
 	.list = front_list,
 	.create = front_create,
 	.clone = front_clone,

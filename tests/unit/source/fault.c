@@ -340,6 +340,30 @@ static void calls_on_names_fail_too(void)
 	end();
 }
 
+static void header_reads_fail_too(void)
+{
+	const struct fault_rule rules[] = {
+		{.calls = FAULT_READ,
+		 .skip = 1,
+		 .times = 1,
+		 .action = FAULT_ERROR,
+		 .code = WEIR_IO},
+		{.calls = FAULT_READ, .skip = 2, .times = 1, .action = FAULT_SHORT, .bytes = 3},
+		{.calls = FAULT_READ, .skip = 3, .times = 1, .action = FAULT_CORRUPT},
+	};
+
+	begin(true, 1);
+	source_fault_set(source, rules, 3);
+	check_int(ops->read(object, to, SIZE - 5, 10, NULL), 5);
+	check(memcmp(to, content + SIZE - 5, 5) == 0);
+	check_int(ops->read(object, to, SIZE, 10, NULL), WEIR_IO);
+	check_int(ops->read(object, to, 0, 10, NULL), 3);
+	check_int(ops->read(object, to, 0, 10, NULL), 10);
+	check(memcmp(to, content, 10) != 0);
+	check_int(ops->read(object, to, SIZE, 10, NULL), 0);
+	end();
+}
+
 /* ---- Threads ---- */
 
 static void *wake_later(void *arg)
@@ -406,6 +430,7 @@ int main(int argc, char **argv)
 		TEST(several_rules_add_up),
 		TEST(writes_are_shortened_before_they_move),
 		TEST(calls_on_names_fail_too),
+		TEST(header_reads_fail_too),
 		TEST(a_threaded_lane_waits_for_what_is_held),
 		TEST(an_open_that_hangs_for_a_while),
 	};
