@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "io/io.h"
@@ -15,6 +16,8 @@
 
 static void destroy(struct source *source)
 {
+	if (getpid() == file_source_of(source)->pid)
+		lock_fini(&file_source_of(source)->lock);
 	free(file_source_of(source));
 }
 
@@ -69,6 +72,10 @@ int source_file_create(const struct source_env *env, struct source **out, struct
 	if (!source)
 		return error_nomem(err, NULL, "the source of files");
 	source->source = (struct source){.ops = &file_ops, .env = env};
+	source->pid = getpid();
+	lock_init(&source->lock);
+	list_init(&source->open);
+	source->open_max = file_open_limit();
 	*out = &source->source;
 	return 0;
 }

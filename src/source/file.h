@@ -3,7 +3,9 @@
  * The file source, as its own files see it.
  *
  *	file.c         the source itself, its table, what it chose
- *	file_open.c    objects: opening, versions, closing
+ *	file_open.c    objects: opening, reading headers, closing
+ *	file_version.c what the kernel says of a file, and whether it is still the same
+ *	file_hold.c    descriptors, and doing without them
  *	file_cache.c   what of an object is in the page cache, and what that is worth
  *	file_lane.c    requests on their way
  *	file_names.c   stat, list, mkdir
@@ -21,6 +23,7 @@
 #include <sys/types.h>
 #include <time.h>
 
+#include "base/list.h"
 #include "base/thread.h"
 #include "source/source.h"
 
@@ -54,6 +57,13 @@ struct file_rates {
 
 struct file_source {
 	struct source source;
+	pid_t pid; /* in a forked child locks may be held for ever: there memory is freed, no more */
+
+	struct lock lock;    /* for what follows */
+	struct list open;    /* objects with descriptors that may be parked, oldest first */
+	uint32_t open_count; /* of them */
+	uint32_t open_max;
+
 	_Atomic uint32_t lanes;
 	_Atomic bool ring_refused; /* said in the log already */
 	_Atomic bool direct_seen;  /* an object was opened past the cache */
@@ -77,10 +87,18 @@ struct file_window {
 
 struct file_object {
 	struct source_object object;
-	int fd;        /* through the page cache */
-	int direct_fd; /* past it; -1: not possible */
-	int direct;    /* enum weir_direct, as asked */
-	int cache;     /* enum weir_cache, as asked */
+	char *path;       /* owned; NULL where it is being written */
+	int open_flags;   /* with which it was opened, and is opened again */
+	struct list link; /* file_source.open, or on no list */
+	_Atomic uint32_t holds;
+
+	/* Read between file_hold() and file_drop(), written under the lock while nobody holds. */
+	int fd;        /* through the page cache; -1: parked */
+	int direct_fd; /* past it; -1: none, or parked */
+
+	bool has_direct;
+	int direct; /* enum weir_direct, as asked */
+	int cache;  /* enum weir_cache, as asked */
 	bool live;
 	_Atomic bool direct_off;    /* a read was refused: buffered from now on */
 	_Atomic bool nowait_off;    /* the file system cannot say what is cached */
@@ -114,8 +132,6 @@ static inline const struct sys *file_sys(const struct file_object *file)
 int file_open(struct source *source, const char *path, const char *uri,
 	      const struct source_how *how, struct source_object **out, struct weir_error *err);
 void file_close(struct source_object *object);
-int file_check(struct source_object *object, struct weir_error *err);
-int file_describe(struct source_object *object, struct weir_stat *out, struct weir_error *err);
 int64_t file_read(struct source_object *object, void *to, uint64_t offset, uint64_t length,
 		  struct weir_error *err);
 
@@ -130,10 +146,51 @@ int file_object_create(struct source *source, int fd, const char *uri, const str
 int file_open_direct(struct file_object *file, const char *path, int flags, const struct statx *stx,
 		     struct weir_error *err);
 
+/* ---- file_version.c ---- */
+
+/* The two fields of struct statx that a C library may not know yet. */
+struct file_dio_align {
+	bool known;
+	uint32_t memory, file; /* 0: not possible */
+};
+struct file_dio_align file_dio_align_of(const struct statx *stx);
+
 /* What the kernel says of a file, alignment included; 0 or an errno. */
 int file_statx(const struct sys *sys, int dir, const char *path, int flags, struct statx *out);
-void file_set_version(struct file_object *file, const struct statx *stx);
 void file_fill_stat(const struct statx *stx, struct weir_stat *out);
+
+void file_set_version(struct file_object *file, const struct statx *stx);
+int file_check(struct source_object *object, struct weir_error *err);
+int file_describe(struct source_object *object, struct weir_stat *out, struct weir_error *err);
+
+/* Whether this descriptor is of the version that was opened; under the object's lock. */
+bool file_is_same_locked(struct file_object *file, int fd);
+
+/* ---- file_hold.c ---- */
+
+/* Makes sure that the descriptors are there, and keeps them there; 0 or an errno. */
+int file_hold(struct file_object *file);
+void file_drop(struct file_object *file);
+
+/* The error of a hold that failed. */
+int file_no_hold(const struct file_object *file, int os_errno, struct weir_error *err);
+
+/* From now on the object may be parked; no more. */
+void file_enroll(struct file_object *file);
+void file_strike_off(struct file_object *file);
+
+/* How many objects may have descriptors at once. */
+uint32_t file_open_limit(void);
+
+/* Each a descriptor above 2, or -1 and errno: just so; parking others where no number is left; the same
+ * file as file->fd a second time. */
+int file_open_fd(const struct sys *sys, const char *path, int flags);
+int file_open_first(struct file_source *source, const char *path, int flags);
+int file_open_second(const struct file_object *file, const char *path, int flags);
+
+void file_close_fds(struct file_object *file);
+void file_let_block(int fd);
+void file_advise(const struct file_object *file);
 
 /* ---- file_cache.c ---- */
 

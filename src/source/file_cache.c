@@ -375,7 +375,7 @@ static int way_to_write(const struct file_object *file, uint64_t offset, uint64_
 	uint64_t align = file->object.offset_align;
 	uint64_t aligned_end = round_down(end, align);
 
-	if (file->direct_fd < 0 || offset % align || aligned_end <= offset) {
+	if (!file->has_direct || offset % align || aligned_end <= offset) {
 		*until = offset % align ? min_of(end, round_up(offset, align)) : end;
 		return WAY_BUFFERED;
 	}
@@ -387,14 +387,18 @@ int file_way(struct source_object *object, uint64_t offset, uint64_t length, uin
 {
 	struct file_object *file = file_object_of(object);
 	uint64_t end = offset + length;
+	int way;
 
 	if (object->writing)
 		return way_to_write(file, offset, end, until);
 	*until = end;
-	if (file->direct_fd < 0 || file->cache == WEIR_CACHE_FILL ||
+	if (!file->has_direct || file->cache == WEIR_CACHE_FILL ||
 	    atomic_load_explicit(&file->direct_off, memory_order_relaxed))
 		return WAY_BUFFERED;
-	if (file->direct == WEIR_DIRECT_ON || length == 0)
+	/* Why it cannot be held is for the request to say. */
+	if (file->direct == WEIR_DIRECT_ON || length == 0 || file_hold(file))
 		return WAY_DIRECT;
-	return way_by_cache(file, offset, min_of(end, offset + REACH_BYTES), until);
+	way = way_by_cache(file, offset, min_of(end, offset + REACH_BYTES), until);
+	file_drop(file);
+	return way;
 }

@@ -66,6 +66,7 @@ static void set_result(struct request *request, int64_t moved, int os_errno)
 	request->os_errno = os_errno;
 }
 
+/* Inside submit; the object is not held any more. */
 static void end_now(struct file_lane *lane, struct request *request, int64_t moved, int os_errno)
 {
 	set_result(request, moved, os_errno);
@@ -147,9 +148,10 @@ static void start(struct file_lane *lane, struct request *request, uint32_t copi
 /* One thread drives everything and the clock may be a made-up one: the file is read here and now. */
 static void run_now(struct file_lane *lane, struct request *request)
 {
-	const struct file_object *file = file_object_of(request->object);
+	struct file_object *file = file_object_of(request->object);
 	const struct sys *sys = lane_sys(lane);
 	ssize_t moved;
+	int os_errno;
 
 	do {
 		moved = request->op == REQUEST_WRITE
@@ -159,7 +161,9 @@ static void run_now(struct file_lane *lane, struct request *request)
 					     (off_t)request->offset);
 		lane->system_calls++;
 	} while (moved < 0 && (errno == EINTR || errno == EAGAIN));
-	end_now(lane, request, moved, moved < 0 ? errno : 0);
+	os_errno = errno;
+	file_drop(file);
+	end_now(lane, request, moved, moved < 0 ? os_errno : 0);
 }
 
 static void submit_buffered(struct file_lane *lane, struct request *request)
@@ -169,29 +173,41 @@ static void submit_buffered(struct file_lane *lane, struct request *request)
 	bool end;
 
 	copied = copy_cached(lane, file, request, &end);
-	if (end || copied == request->length)
+	if (end || copied == request->length) {
+		file_drop(file);
 		end_now(lane, request, copied, 0);
-	else
-		start(lane, request, copied);
+		return;
+	}
+	start(lane, request, copied);
 }
 
-int file_submit(struct source_lane *base, struct request *request)
+/* The object is held from here to the end of the request. */
+static void submit_held(struct file_lane *lane, struct request *request)
 {
-	struct file_lane *lane = lane_of(base);
-
-	if (lane->in_flight >= lane->depth)
-		return WEIR_LIMIT;
-	lane->in_flight++;
-	request->scratch[0] = 0;
-	if (request->length > REQUEST_MAX ||
-	    !size_inside(request->offset, request->length, INT64_MAX))
-		end_now(lane, request, 0, EINVAL);
-	else if (!lane->io)
+	if (!lane->io)
 		run_now(lane, request);
 	else if (request->op == REQUEST_READ && request->way == WAY_BUFFERED)
 		submit_buffered(lane, request);
 	else
 		start(lane, request, 0);
+}
+
+int file_submit(struct source_lane *base, struct request *request)
+{
+	struct file_lane *lane = lane_of(base);
+	int ret = EINVAL;
+
+	if (lane->in_flight >= lane->depth)
+		return WEIR_LIMIT;
+	lane->in_flight++;
+	request->scratch[0] = 0;
+	if (request->length <= REQUEST_MAX &&
+	    size_inside(request->offset, request->length, INT64_MAX))
+		ret = file_hold(file_object_of(request->object));
+	if (ret)
+		end_now(lane, request, 0, ret);
+	else
+		submit_held(lane, request);
 	return 0;
 }
 
@@ -231,6 +247,7 @@ static bool finish(struct file_lane *lane, struct slot *slot)
 		result = 0;
 	set_result(slot->request, (int64_t)slot->copied + result, result < 0 ? -result : 0);
 	slot->request->scratch[0] = 0;
+	file_drop(file_object_of(slot->request->object));
 	list_push(&lane->free, &slot->link);
 	return true;
 }

@@ -292,7 +292,7 @@ static int fill(struct file_object *file, uint64_t size_bytes, struct weir_error
 	if (file->cache == WEIR_CACHE_FILL)
 		return 0;
 	ret = file_open_direct(file, NULL, O_RDWR, &stx, err);
-	if (file->direct_fd >= 0)
+	if (file->has_direct)
 		file->object.offset_align = max_of(file->object.offset_align, WRITE_ALIGN);
 	return ret;
 }
@@ -355,11 +355,24 @@ static bool impossible_here(int os_errno)
 	       os_errno == ETXTBSY || os_errno == EBADF;
 }
 
+/* 0 or an errno. */
+static int fill_from(struct file_object *target, struct file_object *origin)
+{
+	const struct sys *sys = file_sys(target);
+	int ret = file_hold(origin);
+
+	if (ret)
+		return ret;
+	if (sys->clone_file(target->fd, origin->fd) != 0)
+		ret = copy_range(sys, origin->fd, target->fd, target->object.size_bytes);
+	file_drop(origin);
+	return ret;
+}
+
 int file_clone(struct source_object *to, struct source_object *from, struct weir_error *err)
 {
 	struct file_object *target = file_object_of(to);
-	const struct sys *sys = file_sys(target);
-	int origin, ret;
+	int ret;
 
 	if (from->source->ops != to->source->ops)
 		return error_set(err, WEIR_UNSUPPORTED, to->uri, "%s: cannot be cloned from %s",
@@ -369,19 +382,15 @@ int file_clone(struct source_object *to, struct source_object *from, struct weir
 				 "%s: %llu bytes of %s do not go into one of %llu", to->uri,
 				 (unsigned long long)from->size_bytes, from->uri,
 				 (unsigned long long)to->size_bytes);
-	origin = file_object_of(from)->fd;
-	if (sys->clone_file(target->fd, origin) != 0) {
-		ret = copy_range(sys, origin, target->fd, to->size_bytes);
-		if (ret == ENODATA)
-			return error_set(err, WEIR_TRUNCATED, from->uri,
-					 "%s: became shorter while it was copied", from->uri);
-		if (impossible_here(ret))
-			return error_set(err, WEIR_UNSUPPORTED, to->uri,
-					 "%s: cannot be cloned from %s: %s", to->uri, from->uri,
-					 strerrordesc_np(ret));
-		if (ret)
-			return error_sys(err, ret, to->uri, "%s: copying %s", to->uri, from->uri);
-	}
+	ret = fill_from(target, file_object_of(from));
+	if (ret == ENODATA)
+		return error_set(err, WEIR_TRUNCATED, from->uri,
+				 "%s: became shorter while it was copied", from->uri);
+	if (impossible_here(ret))
+		return error_set(err, WEIR_UNSUPPORTED, to->uri, "%s: cannot be cloned from %s: %s",
+				 to->uri, from->uri, strerrordesc_np(ret));
+	if (ret)
+		return error_sys(err, ret, to->uri, "%s: copying %s", to->uri, from->uri);
 	return file_check(from, err);
 }
 

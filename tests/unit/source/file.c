@@ -1246,6 +1246,91 @@ static void PR_11_ST_21_few_descriptors(void)
 	all_done(object);
 }
 
+static unsigned count_fds(void)
+{
+	unsigned count = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		count += fcntl(fd, F_GETFD) >= 0;
+	return count;
+}
+
+/* Many more objects than numbers: those not in use are parked, and come back. */
+static unsigned many_objects(unsigned objects, rlim_t numbers)
+{
+	enum {
+		EACH = 5000
+	};
+	struct rlimit limit = {numbers, numbers};
+	struct source_object *object[1000];
+	char *path[1000];
+	unsigned char *memory = memory_made(EACH + 65536);
+	unsigned most = 0;
+
+	check(objects <= array_size(object));
+	for (unsigned i = 0; i < objects; i++)
+		path[i] = file_made(EACH);
+	check_int(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	source_made();
+	lane_made(4);
+	for (unsigned i = 0; i < objects; i++) {
+		object[i] = opened(path[i]);
+		check_int(source->ops->read(object[i], memory, 0, 8, NULL), 8);
+		most = max_of(most, count_fds());
+	}
+	for (unsigned i = 0; i < objects; i++) {
+		read_all(object[i * 7 % objects], memory);
+		check_bytes(memory, 0, EACH);
+		most = max_of(most, count_fds());
+	}
+	for (unsigned i = 0; i < objects; i++)
+		source->ops->close(object[i]);
+	all_done(NULL);
+	return most;
+}
+
+BOTH(ST_21_a_thousand_shards)
+{
+	check(many_objects(1000, 256) < 256 * 3 / 4); /* and the program has the rest */
+}
+
+/* What else the program has open leaves fewer than the share that was counted on. */
+BOTH(ST_21_numbers_taken_by_others)
+{
+	for (unsigned i = 0; i < 30; i++)
+		check(dup(2) >= 0);
+	many_objects(50, 48);
+}
+
+/* Coming back to a parked object finds the version that it was, or says so. */
+static void ST_13_ST_21_parked_and_replaced(void)
+{
+	struct rlimit limit = {32, 32};
+	struct source_object *first, *others[20];
+	unsigned char memory[16];
+	struct weir_error err = WEIR_ERROR_INIT;
+	char *path = file_made(5000);
+	uint64_t until;
+
+	check_int(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	source_made();
+	lane_made(2);
+	first = opened(path);
+	for (unsigned i = 0; i < array_size(others); i++)
+		others[i] = opened(file_made(100));
+	check_int(rename(file_made(5000), path), 0);
+	check_int(source->ops->read(first, memory, 0, 8, &err), WEIR_CHANGED);
+	check_has(err.message, path);
+	check_int(check_of(first), WEIR_CHANGED);
+	check_int(way_at(first, 0, &until), first->offset_align > 1 ? WAY_DIRECT : WAY_BUFFERED);
+	check_int(read_range(first, memory, 0, 8, WAY_BUFFERED), WEIR_CHANGED);
+	check_int(unlink(path), 0);
+	check_int(check_of(first), WEIR_CHANGED);
+	for (unsigned i = 0; i < array_size(others); i++)
+		source->ops->close(others[i]);
+	all_done(first);
+}
+
 BOTH(PR_10_ST_22_little_lockable_memory)
 {
 	struct rlimit limit = {64 << 10, 64 << 10};
@@ -1390,6 +1475,9 @@ int main(int argc, char **argv)
 		TEST_BOTH(PR_11_standard_descriptors_closed),
 		TEST(PR_11_descriptors_around_2_30),
 		TEST(PR_11_ST_21_few_descriptors),
+		TEST_BOTH(ST_21_a_thousand_shards),
+		TEST_BOTH(ST_21_numbers_taken_by_others),
+		TEST(ST_13_ST_21_parked_and_replaced),
 		TEST_BOTH(PR_10_ST_22_little_lockable_memory),
 		TEST_BOTH(PR_13_a_forked_child_only_frees),
 		TEST(uris),

@@ -74,7 +74,7 @@ static inline void need_disk(void)
 /* The path of a name in the case's directory; stays until the case ends. */
 static inline char *path_of(const char *name)
 {
-	static char paths[512][384];
+	static char paths[2048][384];
 	static unsigned count;
 	char *path = paths[count++ % array_size(paths)];
 
