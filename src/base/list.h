@@ -59,7 +59,7 @@ static inline struct list *list_pop(struct list *list)
 
 	if (link == list)
 		return NULL;
-	list_remove(link);
+	list_remove(link); /* NOLINT(clang-analyzer-unix.Malloc): as above */
 	return link;
 }
 

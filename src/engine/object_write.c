@@ -149,7 +149,7 @@ int weir_object_read(struct weir_object *object, uint64_t offset, uint64_t lengt
 {
 	struct weir_transfer_opts opts = {
 		.size = sizeof(opts), .flags = WEIR_TRANSFER_GUARDED, .timeout_ns = timeout_ns};
-	struct weir_transfer *transfer;
+	struct weir_transfer *transfer = NULL;
 	struct weir_plan *plan;
 	struct weir_done done;
 	int ret = weir_plan_create(object->ctx, &plan, err);

@@ -111,8 +111,8 @@ static int gather(const struct sys *sys, DIR *directory, struct arena *arena,
 		int ret;
 
 		errno = 0;
-		found = readdir(
-			directory); /* NOLINT(concurrency-mt-unsafe): the stream is ours alone */
+		/* NOLINTNEXTLINE(concurrency-mt-unsafe): the stream is ours alone */
+		found = readdir(directory);
 		if (!found)
 			return errno;
 		if (is_dots(found->d_name))
