@@ -44,8 +44,17 @@ void pattern_fill(void *to, uint64_t seed, uint64_t offset, uint64_t length)
 uint64_t pattern_check(const void *data, uint64_t seed, uint64_t offset, uint64_t length)
 {
 	const uint8_t *bytes = data;
+	uint64_t i = 0, word;
 
-	for (uint64_t i = 0; i < length; i++)
+	for (; i < length && (offset + i) % 8; i++)
+		if (bytes[i] != byte_at(seed, offset + i))
+			return i;
+	for (; i + 8 <= length; i += 8) {
+		memcpy(&word, bytes + i, 8);
+		if (word != word_at(seed, (offset + i) / 8))
+			break; /* the loop below says where */
+	}
+	for (; i < length; i++)
 		if (bytes[i] != byte_at(seed, offset + i))
 			return i;
 	return length;
