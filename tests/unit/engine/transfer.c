@@ -391,7 +391,7 @@ static void cancel_returns_everything(void)
 	struct weir_object *object;
 	char *memory = malloc(64 * MIB);
 	struct weir_memory_opts slow = {
-		.size = sizeof(slow), .latency_ns = 1000000, .bytes_per_second = 100 * MIB};
+		.size = sizeof(slow), .latency_ns = 1000000, .bytes_per_second = 1000 * MIB};
 
 	open_ctx();
 	object = open_memory("cancel", 4, 64 * MIB);
