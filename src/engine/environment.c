@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/size.h"
 #include "base/text.h"
+#include "engine/group.h"
 
 static const struct {
 	const char *name;
@@ -73,5 +74,10 @@ int environment_read(struct weir_ctx_opts *opts, struct log *log, struct weir_er
 		return error_set(err, WEIR_ARG, NULL,
 				 "WEIR_BUDGET is '%s': not a size (such as 512MiB)",
 				 quote(&q, (struct bytes){budget, strnlen(budget, 64)}));
+	if (opts->budget_bytes < BUDGET_MIN)
+		return error_set(err, WEIR_ARG, NULL,
+				 "WEIR_BUDGET is %llu bytes: at least %llu MiB, for staging alone",
+				 (unsigned long long)opts->budget_bytes,
+				 (unsigned long long)(BUDGET_MIN / MIB));
 	return 0;
 }
