@@ -55,7 +55,8 @@ struct weir_ctx_opts {
 WEIR_API int weir_ctx_create(const struct weir_ctx_opts *opts, struct weir_ctx **out,
 			     struct weir_error *err);
 
-/* NULL is fine.  Waits for nothing that is stuck: threads in a dead file server are left behind. */
+/* NULL is fine.  Waits a second at most for what is stuck: threads in a dead file server are then left
+ * behind. */
 WEIR_API void weir_ctx_destroy(struct weir_ctx *ctx);
 
 /* Gives back the memory that is kept for the next load; returns how many bytes that was. */

@@ -15,6 +15,9 @@
 /* Stuck transfers that a context takes over. */
 #define ABANDONED_MAX 64
 
+/* How long a context that ends waits for them: what is not stuck comes back by then. */
+#define PARTING_NS (1 * NS_PER_SEC)
+
 static void leave_groups(struct weir_transfer *transfer)
 {
 	for (struct batch *batch = transfer->batches; batch; batch = batch->next)
@@ -208,6 +211,32 @@ uint64_t transfers_stuck(struct weir_ctx *ctx)
 	}
 	lock_drop(&ctx->lock);
 	return stuck;
+}
+
+static struct weir_transfer *first_abandoned(struct weir_ctx *ctx)
+{
+	struct weir_transfer *first = NULL;
+
+	lock_take(&ctx->lock);
+	if (!list_empty(&ctx->abandoned))
+		first = list_entry(ctx->abandoned.next, struct weir_transfer, abandoned);
+	lock_drop(&ctx->lock);
+	return first;
+}
+
+void transfers_wait_for_abandoned(struct weir_ctx *ctx)
+{
+	int64_t deadline_ns = deadline_after(ctx->sys, PARTING_NS);
+	struct weir_transfer *transfer;
+
+	if (ctx->simulated)
+		return;
+	while (reap(ctx) > 0 && ctx->sys->now_ns() < deadline_ns &&
+	       (transfer = first_abandoned(ctx))) {
+		lock_take(&transfer->lock);
+		wait_flying(transfer, deadline_ns);
+		lock_drop(&transfer->lock);
+	}
 }
 
 bool transfers_leave_behind(struct weir_ctx *ctx)

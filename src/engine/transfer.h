@@ -125,7 +125,10 @@ int transfers_reap(struct weir_ctx *ctx, struct weir_error *err);
 /* Requests of abandoned transfers that have not come back. */
 uint64_t transfers_stuck(struct weir_ctx *ctx);
 
-/* At the end of a context, when no lane runs any more: frees what can be; true: some never will. */
+/* At the end of a context: gives those of them that are not stuck the time to come back. */
+void transfers_wait_for_abandoned(struct weir_ctx *ctx);
+
+/* Then, when no lane runs any more: frees what can be; true: some never will. */
 bool transfers_leave_behind(struct weir_ctx *ctx);
 
 #endif
