@@ -187,7 +187,6 @@ static void tick(void *arg)
 static int write_file(struct making *making, const char *name, uint64_t size_bytes,
 		      struct weir_error *err)
 {
-	struct weir_object_opts how = {.size = sizeof(how), .cancel = making->session.cancel};
 	struct pump pump = {
 		.ctx = making->session.ctx,
 		.size = size_bytes,
@@ -201,7 +200,8 @@ static int write_file(struct making *making, const char *name, uint64_t size_byt
 
 	if (asprintf(&uri, "%s/%s", making->dir, name) < 0)
 		return report_set(err, WEIR_NOMEM, making->dir, "%s: out of memory", making->dir);
-	ret = weir_object_create(making->session.ctx, uri, size_bytes, &how, &pump.to, err);
+	/* Not to be cancelled: what it makes is ours to remove, and not some thread's, some time. */
+	ret = weir_object_create(making->session.ctx, uri, size_bytes, NULL, &pump.to, err);
 	free(uri);
 	if (ret)
 		return ret;

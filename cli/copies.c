@@ -318,11 +318,12 @@ static int copy_whole(const struct copy *copy, const struct copy_how *how, struc
 	struct weir_stat stat = {0};
 	int ret = weir_object_open(how->ctx, copy->from, &opts, &from, err);
 
-	/* As it was opened: it may have grown since the walk. */
+	/* As it was opened: it may have grown since the walk.  Making the copy is not to be cancelled:
+	 * what it makes is ours to remove, and not some thread's, some time. */
 	if (!ret)
 		ret = weir_object_stat(from, &stat, err);
 	if (!ret)
-		ret = weir_object_create(how->ctx, copy->to, stat.size_bytes, &opts, &to, err);
+		ret = weir_object_create(how->ctx, copy->to, stat.size_bytes, NULL, &to, err);
 	if (!ret)
 		ret = copy_content(how, from, to, stat.size_bytes, err);
 	if (!ret)

@@ -106,6 +106,7 @@ static int run(const struct verb *verb, char **argv)
 		status = verb->run(&command);
 	}
 	texts_fini(&command.arguments);
+	option_fini(verb->sets, options);
 	free(options);
 	return status;
 }

@@ -288,3 +288,19 @@ bool option_parse(const struct option_set *sets, char **argv, void *values, stru
 	}
 	return true;
 }
+
+static bool is_list(const struct option *option)
+{
+	return option->kind == OPTION_LIST || option->kind == OPTION_COUNTS ||
+	       option->kind == OPTION_SIZES || option->kind == OPTION_CHOICES;
+}
+
+void option_fini(const struct option_set *sets, void *values)
+{
+	for (const struct option_set *set = sets; set->options; set++) {
+		for (const struct option *option = set->options; option->name; option++) {
+			if (is_list(option))
+				texts_fini((void *)((char *)values + set->base + option->at));
+		}
+	}
+}

@@ -67,6 +67,9 @@ bool option_choice(const char *choices, const char *name, int *out);
 bool option_parse(const struct option_set *sets, char **argv, void *values, struct texts *arguments,
 		  char *why, size_t why_size);
 
+/* Frees what option_parse() allocated in `values`, whether it succeeded or not. */
+void option_fini(const struct option_set *sets, void *values);
+
 /* Lists with commas that option_parse() has found to be right. */
 bool texts_add(struct texts *texts, char *text);
 void texts_fini(struct texts *texts);
