@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/huge.h"
 #include "base/size.h"
 #include "weir/error.h"
 
@@ -40,6 +41,7 @@ int table_init(struct table *table, const struct table_bounds *bounds)
 	table->block = malloc((size_t)bytes);
 	if (!table->block)
 		return WEIR_NOMEM;
+	huge_advise(table->block, (size_t)bytes);
 	table->block_bytes = (size_t)bytes;
 	*table->block = (struct format_index){0};
 	table->tensors = (struct format_tensor *)(table->block + 1);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/huge.h"
 #include "base/size.h"
 #include "engine/context.h"
 #include "engine/object.h"
@@ -48,6 +49,7 @@ static int extend(struct start *start, uint64_t want)
 	grown = realloc(start->text, (size_t)want + 1);
 	if (!grown)
 		return error_nomem(start->err, label_of(start), "its header");
+	huge_advise(grown, (size_t)want + 1);
 	start->text = grown;
 	ret = object_read_here(start->object, grown + start->have, start->have, want - start->have,
 			       start->err);
