@@ -94,6 +94,7 @@ PIECE(1, read_ranges)
 PIECE(2, cancel_reads)
 PIECE(3, write_object)
 PIECE(4, look_around)
+PIECE(5, post_requests)
 
 #define TESTS(name) TEST(PR_07_PR_08_##name), TEST(PR_07_PR_08_without_rings_##name)
 
@@ -101,9 +102,9 @@ int main(int argc, char **argv)
 {
 	static const struct test tests[] = {
 		TESTS(load_model),   TESTS(read_ranges), TESTS(cancel_reads),
-		TESTS(write_object), TESTS(look_around),
+		TESTS(write_object), TESTS(look_around), TESTS(post_requests),
 	};
 
-	check_int(piece_count, 5);
+	check_int(piece_count, 6);
 	return tests_run(argc, argv, tests, sizeof(tests) / sizeof(tests[0]));
 }

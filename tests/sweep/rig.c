@@ -24,6 +24,8 @@
 
 static struct weir_error err;
 static const char *bytes_path, *written_path;
+static char shard[2 * MIB];
+static uint64_t shard_bytes;
 
 /* ---- What all pieces use ---- */
 
@@ -316,14 +318,100 @@ static int look_around(void)
 	return ret;
 }
 
+/* ---- Posted requests, and a model in RAM ---- */
+
+/* Waits for a started request's completion; finish must follow. */
+static void await(struct weir_queue *queue)
+{
+	struct weir_done done;
+
+	check_int(weir_queue_wait(queue, &done, 1, PATIENCE_NS, &err), 1);
+	check_int(done.tag, 7);
+}
+
+static int stat_posted(struct weir_ctx *ctx, struct weir_queue *queue)
+{
+	struct weir_request *request;
+	struct weir_stat stat;
+	int ret;
+
+	ret = judged(weir_stat_start(ctx, bytes_path, NULL, queue, 7, &request, &err));
+	if (ret)
+		return ret;
+	await(queue);
+	ret = judged(weir_stat_finish(request, &stat, &err));
+	check(ret || stat.size_bytes == FILE_BYTES);
+	return ret;
+}
+
+static int open_posted(struct weir_ctx *ctx, struct weir_queue *queue)
+{
+	struct weir_request *request;
+	struct weir_object *object;
+	int ret;
+
+	ret = judged(weir_object_open_start(ctx, bytes_path, NULL, queue, 7, &request, &err));
+	if (ret)
+		return ret;
+	await(queue);
+	ret = judged(weir_object_open_finish(request, &object, &err));
+	if (ret == 0)
+		weir_object_unref(object);
+	return ret;
+}
+
+/* The first shard's bytes, as they are on disk. */
+static int load_from_ram(struct weir_ctx *ctx)
+{
+	struct weir_transfer *transfer;
+	int ret = 0;
+
+	model = NULL;
+	then(ret, weir_memory_put(ctx, "one.safetensors", shard, shard_bytes, &err));
+	then(ret, weir_model_open(ctx, "memory://one.safetensors", NULL, &model, &err));
+	then(ret, weir_load_start(model, NULL, &transfer, &err));
+	if (ret == 0)
+		ret = end_transfer(transfer, check_tensor);
+	weir_model_close(model);
+	return ret;
+}
+
+static int post_requests(void)
+{
+	struct weir_queue *queue = NULL;
+	struct weir_ctx *ctx = NULL;
+	int ret = make_context(&ctx);
+
+	then(ret, weir_queue_create(ctx, 8, &queue, &err));
+	if (ret == 0)
+		ret = stat_posted(ctx, queue);
+	if (ret == 0)
+		ret = open_posted(ctx, queue);
+	if (ret == 0)
+		ret = load_from_ram(ctx);
+	weir_queue_destroy(queue);
+	weir_ctx_destroy(ctx);
+	return ret;
+}
+
 const struct piece pieces[] = {
 	{"load_model", load_model},     {"read_ranges", read_ranges},
 	{"cancel_reads", cancel_reads}, {"write_object", write_object},
-	{"look_around", look_around},
+	{"look_around", look_around},   {"post_requests", post_requests},
 };
 const unsigned piece_count = array_size(pieces);
 
 /* ---- Breaking them ---- */
+
+static void read_shard(void)
+{
+	FILE *file = fopen(in_folder("one.safetensors"), "rb");
+
+	check(file);
+	shard_bytes = fread(shard, 1, sizeof(shard), file);
+	check(shard_bytes > 0 && shard_bytes < sizeof(shard));
+	fclose(file);
+}
 
 void rig_prepare(void)
 {
@@ -341,6 +429,7 @@ void rig_prepare(void)
 	pattern_fill(bytes, name_seed("bytes"), 0, FILE_BYTES);
 	write_file("bytes", bytes, FILE_BYTES);
 	write_text("plain", "nothing much\n");
+	read_shard();
 	bytes_path = in_folder("bytes");
 	written_path = in_folder("written");
 	pattern_fill(to_write, 5, 0, WRITTEN_BYTES);
