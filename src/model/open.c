@@ -206,6 +206,7 @@ static int create(struct weir_ctx *ctx, const char *const *uris, uint64_t count,
 	opts_copy(&opening->opts, sizeof(opening->opts), opts);
 	opening->how.direct = opening->opts.direct;
 	opening->how.cache = opening->opts.cache;
+	opening->listing.names_only = true;
 	model->ctx = ctx;
 	model->seed = ctx_random(ctx);
 	arena_init(&model->arena, ARENA_MAX);

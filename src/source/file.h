@@ -55,6 +55,12 @@ struct file_rates {
 	_Atomic uint64_t disk_bytes;
 };
 
+enum file_ring {
+	FILE_RING_UNKNOWN,
+	FILE_RING_POSSIBLE,
+	FILE_RING_NOT,
+};
+
 struct file_source {
 	struct source source;
 	pid_t pid; /* in a forked child locks may be held for ever: there memory is freed, no more */
@@ -66,7 +72,8 @@ struct file_source {
 
 	_Atomic uint32_t lanes;
 	_Atomic bool ring_refused; /* said in the log already */
-	_Atomic bool direct_seen;  /* an object was opened past the cache */
+	_Atomic uint8_t ring;     /* enum file_ring: asked once, not for each of a thousand files */
+	_Atomic bool direct_seen; /* an object was opened past the cache */
 	struct file_rates rates;
 };
 

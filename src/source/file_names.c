@@ -57,6 +57,7 @@ int file_stat(struct source *source, const char *path, const char *uri,
 struct gathering {
 	struct source_entry *entries; /* owned; the names are the arena's */
 	size_t count, room;
+	bool names_only;
 };
 
 static struct source_entry *add(struct gathering *gathering)
@@ -80,8 +81,8 @@ static int gather_one(const struct sys *sys, int dir, const char *name, struct a
 		      struct gathering *gathering)
 {
 	struct source_entry *entry;
-	struct statx stx;
-	int ret = file_statx(sys, dir, name, 0, &stx);
+	struct statx stx = {0};
+	int ret = gathering->names_only ? 0 : file_statx(sys, dir, name, 0, &stx);
 
 	if (ret)
 		ret = file_statx(sys, dir, name, AT_SYMLINK_NOFOLLOW, &stx);
@@ -160,13 +161,13 @@ static DIR *open_directory(const struct sys *sys, const char *path)
 int file_list(struct source *source, const char *path, const char *uri, struct source_listing *out,
 	      struct weir_error *err)
 {
-	struct gathering gathering = {0};
+	struct gathering gathering = {.names_only = out->names_only};
 	DIR *directory = open_directory(source->env->sys, path);
 	int ret;
 
 	if (!directory)
 		return error_sys(err, errno, uri, "%s: cannot list", uri);
-	*out = (struct source_listing){0};
+	*out = (struct source_listing){.names_only = out->names_only};
 	arena_init(&out->arena, LISTING_MAX);
 	ret = gather(source->env->sys, directory, &out->arena, &gathering);
 	closedir(directory);

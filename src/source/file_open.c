@@ -80,6 +80,18 @@ static int judge_kind(const struct sys *sys, int fd, const char *uri, struct sta
 	return 0;
 }
 
+static uint32_t request_bytes(struct file_source *source)
+{
+	/* Relaxed: whoever comes first asks, and all get the same answer. */
+	uint8_t ring = atomic_load_explicit(&source->ring, memory_order_relaxed);
+
+	if (ring == FILE_RING_UNKNOWN) {
+		ring = io_ring_possible() ? FILE_RING_POSSIBLE : FILE_RING_NOT;
+		atomic_store_explicit(&source->ring, ring, memory_order_relaxed);
+	}
+	return ring == FILE_RING_POSSIBLE ? FILE_RING_REQUEST_BYTES : FILE_THREAD_REQUEST_BYTES;
+}
+
 int file_object_create(struct source *source, int fd, const char *uri, const struct source_how *how,
 		       struct file_object **out, struct weir_error *err)
 {
@@ -96,8 +108,7 @@ int file_object_create(struct source *source, int fd, const char *uri, const str
 	file->object.uri = name;
 	file->object.offset_align = 1;
 	file->object.memory_align = 1;
-	file->object.request_bytes = io_ring_possible() ? FILE_RING_REQUEST_BYTES
-							: FILE_THREAD_REQUEST_BYTES;
+	file->object.request_bytes = request_bytes(file_source_of(source));
 	file->fd = fd;
 	file->direct_fd = -1;
 	file->direct = how->direct;

@@ -128,6 +128,7 @@ struct source_listing {
 	struct arena arena;
 	struct source_entry *entries; /* sorted by name */
 	size_t count;
+	bool names_only; /* the caller's: entries may come without their stat, which costs a call each */
 };
 
 struct source_ops {

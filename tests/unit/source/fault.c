@@ -320,7 +320,7 @@ static void calls_on_names_fail_too(void)
 		{.calls = FAULT_COMMIT, .action = FAULT_ERROR, .code = WEIR_IO},
 	};
 	struct weir_error err = WEIR_ERROR_INIT;
-	struct source_listing listing;
+	struct source_listing listing = {0};
 	struct source_object *writer;
 	struct weir_stat stat;
 

@@ -426,7 +426,7 @@ static void stats(void)
 static void lists(void)
 {
 	struct weir_error err = WEIR_ERROR_INIT;
-	struct source_listing listing;
+	struct source_listing listing = {0};
 	char name[32];
 
 	source_made();
@@ -620,7 +620,7 @@ static void clone_one(const char *from_path, const char *to_path, uint64_t bytes
 static void list_one(const char *path)
 {
 	struct weir_error err = WEIR_ERROR_INIT;
-	struct source_listing listing;
+	struct source_listing listing = {0};
 	struct weir_stat stat;
 
 	fine(source->ops->stat(source, path, path, &plain, &stat, &err), &err);

@@ -380,7 +380,7 @@ static void direct_requests_are_held_to_the_alignment(void)
 
 static void names_are_listed(void)
 {
-	struct source_listing listing;
+	struct source_listing listing = {0};
 	struct weir_stat stat;
 
 	begin(false);
