@@ -145,6 +145,7 @@ void queue_forget(struct weir_queue *queue, const struct weir_transfer *transfer
 	lock_take(&queue->lock);
 	take_out(queue, transfer, NULL);
 	lock_drop(&queue->lock);
+	ctx_wake(queue->ctx); /* others may have waited for the room */
 }
 
 void queue_withdraw(struct weir_queue *queue, const struct completion *completion)
