@@ -104,12 +104,13 @@ static uint64_t *list_tensors(const struct weir_model *model, const struct inspe
 	struct order order = {model, mine->sort};
 
 	*count = 0;
-	for (uint64_t n = 0; list && n < all; n++) {
+	if (!list)
+		return NULL;
+	for (uint64_t n = 0; n < all; n++) {
 		if (select_matches(&mine->names, weir_model_tensor(model, n)->name))
 			list[(*count)++] = n;
 	}
-	if (list)
-		qsort_r(list, *count, sizeof(*list), compare, &order);
+	qsort_r(list, *count, sizeof(*list), compare, &order);
 	return list;
 }
 

@@ -44,7 +44,7 @@ struct axis {
 
 static void fill_cell(struct cell *cell, const struct axis axes[4], size_t number)
 {
-	uint64_t value[4];
+	uint64_t value[4] = {0};
 
 	for (size_t n = 4; n-- > 0; number /= axes[n].count)
 		value[n] = axes[n].value[number % axes[n].count];
