@@ -23,6 +23,8 @@ void front_init(struct front *front, const struct source_ops *ops, const struct 
 {
 	front->ops = *ops;
 	front->ops.features = next->ops->features;
+	if (!next->ops->map)
+		front->ops.map = NULL;
 	front->source.ops = &front->ops;
 	front->source.env = next->env;
 	front->next = next;
@@ -178,6 +180,14 @@ int front_way(struct source_object *object, uint64_t offset, uint64_t length, ui
 	struct source_object *next = front_next_object(object);
 
 	return next->source->ops->way(next, offset, length, until);
+}
+
+int front_map(struct source_object *object, uint64_t offset, uint64_t length,
+	      struct source_view *out)
+{
+	struct source_object *next = front_next_object(object);
+
+	return next->source->ops->map(next, offset, length, out);
 }
 
 void front_choice(struct source *source, struct weir_choice *out)

@@ -80,6 +80,8 @@ int front_abort(struct source_object *object, struct weir_error *err);
 int front_mkdir(struct source *source, const char *path, const char *uri, struct weir_error *err);
 void front_close(struct source_object *object);
 int front_check(struct source_object *object, struct weir_error *err);
+int front_map(struct source_object *object, uint64_t offset, uint64_t length,
+	      struct source_view *out);
 int front_way(struct source_object *object, uint64_t offset, uint64_t length, uint64_t *until);
 void front_choice(struct source *source, struct weir_choice *out);
 

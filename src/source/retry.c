@@ -147,6 +147,7 @@ static const struct source_ops retry_ops = {
 	.close = front_close,
 	.check = front_check,
 	.way = front_way,
+	.map = front_map,
 	.lane_create = front_lane_create,
 	.lane_destroy = front_lane_destroy,
 	.lane_register = front_lane_register,

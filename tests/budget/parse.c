@@ -48,7 +48,7 @@ static size_t make_header(char *text, size_t room, uint64_t *data_bytes)
 
 	len += (size_t)snprintf(text + len, room - len, "{\"__metadata__\":{\"format\":\"pt\"}");
 	for (unsigned i = 0; i < 1541; i++) {
-		uint64_t rows = 1024 << i % 4, end = offset + rows * 4096 * 2;
+		uint64_t rows = UINT64_C(1024) << i % 4, end = offset + rows * 4096 * 2;
 
 		len += (size_t)snprintf(
 			text + len, room - len,
