@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/compiler.h"
@@ -12,6 +13,7 @@
 #include "base/thread.h"
 #include "lib/check.h"
 #include "lib/pattern.h"
+#include "mem/limits.h"
 
 static struct pool *make(const struct sys *sys, uint64_t keep_bytes, int64_t idle_ns)
 {
@@ -405,6 +407,32 @@ static void ST_22_smaller_regions_where_large_ones_are_refused(void)
 	pool_unref(pool);
 }
 
+/* A sanitizer reserves more address space than any limit that would be felt here. */
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+static void PR_09_an_address_space_limit(void)
+{
+	struct weir_error err = WEIR_ERROR_INIT;
+	struct pool *pool = make(sys_real(), UINT64_MAX, 0);
+	struct rlimit limit;
+	char *small;
+	bool fresh;
+	void *at;
+
+	limit.rlim_cur = limit.rlim_max = 256 * MIB;
+	check_int(setrlimit(RLIMIT_AS, &limit), 0);
+	/* A region of the usual size does not fit: just what is needed does. */
+	small = take(pool, 8 * POOL_UNIT, 1, 0, NULL);
+	memset(small, 1, 8 * POOL_UNIT);
+	check_int(pool_take(pool, 256 * MIB, 1, 0, &at, &fresh, &err), WEIR_NOMEM);
+	check_int(memory_check(sys_real(), 256 * MIB, "the tensors", &err), WEIR_NOMEM);
+	check_has(err.message, "address-space limit");
+	check(small[0] == 1 && small[8 * POOL_UNIT - 1] == 1);
+	pool_drop(pool, small, 8 * POOL_UNIT);
+	check_int(pool_trim(pool), 8 * POOL_UNIT);
+	pool_unref(pool);
+}
+#endif
+
 static int refuse_unmap(void *at, size_t len)
 {
 	(void)at;
@@ -666,6 +694,9 @@ int main(int argc, char **argv)
 		TEST(PR_07_populate_out_of_memory),
 		TEST(PR_10_no_huge_pages),
 		TEST(ST_22_smaller_regions_where_large_ones_are_refused),
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+		TEST(PR_09_an_address_space_limit),
+#endif
 		TEST(a_refused_unmap_loses_nothing),
 		TEST(locked_pages_are_kept),
 		TEST(random_against_a_model_keeping_all),
