@@ -191,6 +191,15 @@ static bool wholly_cached(const struct file_object *file, uint64_t first, uint64
 	       stat.cached >= (bytes + PAGE - 1) / PAGE;
 }
 
+/* With the descriptors held; MAP_FAILED where it is not to be had. */
+static void *map_held(const struct file_object *file, uint64_t first, uint64_t bytes)
+{
+	if (!wholly_cached(file, first, bytes))
+		return MAP_FAILED;
+	return file_sys(file)->mmap(NULL, (size_t)bytes, PROT_READ, MAP_PRIVATE, file->fd,
+				    (off_t)first);
+}
+
 int file_map(struct source_object *object, uint64_t offset, uint64_t length,
 	     struct source_view *out)
 {
@@ -198,13 +207,11 @@ int file_map(struct source_object *object, uint64_t offset, uint64_t length,
 	uint64_t first = round_down(offset, PAGE), bytes;
 	void *mapping;
 
-	if (length == 0 || !size_inside(offset, length, object->size_bytes))
+	if (length == 0 || !size_inside(offset, length, object->size_bytes) || file_hold(file))
 		return 1;
 	bytes = offset - first + length;
-	if (!wholly_cached(file, first, bytes))
-		return 1;
-	mapping = file_sys(file)->mmap(NULL, (size_t)bytes, PROT_READ, MAP_PRIVATE, file->fd,
-				       (off_t)first);
+	mapping = map_held(file, first, bytes);
+	file_drop(file);
 	if (mapping == MAP_FAILED)
 		return 1;
 	*out = (struct source_view){mapping, bytes, (char *)mapping + (offset - first)};
