@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "engine/context.h"
+#include "io/fd.h"
 
 #define CAPACITY_DEFAULT 65536
 
@@ -225,6 +226,8 @@ int weir_queue_fd(struct weir_queue *queue)
 	lock_take(&queue->lock);
 	if (queue->fd < 0) {
 		queue->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (queue->fd >= 0)
+			queue->fd = fd_lift(queue->ctx->sys, queue->fd);
 		signal_fd(queue);
 	}
 	fd = queue->fd;

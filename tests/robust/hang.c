@@ -119,7 +119,7 @@ static void take_with_one_stuck(struct weir_transfer *transfer, uint64_t count, 
 
 static void ST_16_a_read_that_hangs_is_timed_out_lent_and_abandoned(void)
 {
-	char *memory = malloc(8 * REQUEST);
+	char *memory = calloc(8, REQUEST);
 	struct weir_transfer *transfer;
 	int64_t start = now();
 
@@ -137,7 +137,6 @@ static void ST_16_a_read_that_hangs_is_timed_out_lent_and_abandoned(void)
 	take_with_one_stuck(transfer, 8, UINT64_MAX, 0);
 	check_int(weir_transfer_finish(transfer, WEIR_FOREVER, &err), 0);
 	/* Its late bytes land where they were lent to. */
-	memset(memory + 3 * REQUEST, 0, REQUEST);
 	while (stuck() > 0)
 		usleep(10000);
 	check_int(pattern_check(memory + 3 * REQUEST, SEED, 3 * REQUEST, REQUEST), REQUEST);

@@ -196,6 +196,22 @@ static void PR_04_PR_17_a_deadline_passes_while_stopped(void)
 	stop_and_go(100000000, WEIR_TIMEOUT);
 }
 
+static void PR_11_the_descriptor_of_a_queue_is_not_low(void)
+{
+	struct weir_queue *queue;
+	struct weir_ctx *ctx;
+	int fd, input = dup(0);
+
+	check_int(weir_ctx_create(NULL, &ctx, &err), 0);
+	check_int(weir_queue_create(ctx, 0, &queue, &err), 0);
+	close(0);
+	fd = weir_queue_fd(queue);
+	dup2(input, 0);
+	check(fd >= 3);
+	weir_queue_destroy(queue);
+	weir_ctx_destroy(ctx);
+}
+
 /* ---- Forks ---- */
 
 static void child_is_refused(struct weir_ctx *ctx, struct weir_object *object,
@@ -475,6 +491,7 @@ int main(int argc, char **argv)
 		TEST(PR_03_no_handler_is_installed),
 		TEST(PR_04_PR_17_stopped_and_continued),
 		TEST(PR_04_PR_17_a_deadline_passes_while_stopped),
+		TEST(PR_11_the_descriptor_of_a_queue_is_not_low),
 		TEST(PR_13_PR_15_a_forked_child_is_refused_and_the_parent_goes_on),
 		TEST(PR_13_a_child_leaves_what_its_parent_writes_alone),
 		TEST(PR_14_no_descriptor_is_inherited_by_exec),
