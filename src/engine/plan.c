@@ -214,9 +214,7 @@ int plan_mapped(struct weir_plan *plan, struct weir_object *object, uint64_t off
 		return ret;
 	}
 	extent.memory = view.at;
-	/* Mapped first, then compared: what is seen is of this version, or the file says that it changed
-	 * when it is read the ordinary way. */
-	ret = ops->check(object->core, NULL) < 0 ? 1 : add(plan, &extent, err);
+	ret = add(plan, &extent, err);
 	if (ret)
 		weir_buffer_unref(extent.mapped);
 	return ret;

@@ -211,6 +211,11 @@ int file_map(struct source_object *object, uint64_t offset, uint64_t length,
 		return 1;
 	bytes = offset - first + length;
 	mapping = map_held(file, first, bytes);
+	/* Compared after it was made: what changed says so when it is read the ordinary way. */
+	if (mapping != MAP_FAILED && file_check(object, NULL) < 0) {
+		file_sys(file)->munmap(mapping, (size_t)bytes);
+		mapping = MAP_FAILED;
+	}
 	file_drop(file);
 	if (mapping == MAP_FAILED)
 		return 1;

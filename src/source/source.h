@@ -149,7 +149,8 @@ struct source_ops {
 	int64_t (*read)(struct source_object *object, void *to, uint64_t offset, uint64_t length,
 			struct weir_error *err);
 	/*
-	 * A view of a range that stands in memory already, every page of it.  0; 1 where there is no such
+	 * A view of a range that stands in memory already, every page of it, and is of the version that was
+	 * opened.  0; 1 where there is no such
 	 * view to be had; NULL: this source never has any.  Does not wait.
 	 */
 	int (*map)(struct source_object *object, uint64_t offset, uint64_t length,
