@@ -138,9 +138,10 @@ static int start_thread(struct helpers *helpers, struct weir_error *err)
 	atomic_fetch_add_explicit(&helpers->refs, 1, memory_order_relaxed);
 	ret = thread_start(helpers->sys, &thread, "weir-helper", work, helpers, err);
 	if (ret < 0) {
-		unref(helpers);
-		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the caller holds another reference */
-		return helpers->threads > helpers->given_up ? 0 : ret;
+		bool others = helpers->threads > helpers->given_up;
+
+		unref(helpers); /* the thread's; the caller holds another */
+		return others ? 0 : ret;
 	}
 	thread_detach(thread);
 	helpers->threads++;

@@ -37,7 +37,7 @@ uint32_t file_open_limit(void)
 {
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur > OPEN_MAX * SHARE_OF_LIMIT)
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur / SHARE_OF_LIMIT > OPEN_MAX)
 		return OPEN_MAX;
 	return max_of((uint32_t)limit.rlim_cur / SHARE_OF_LIMIT, OPEN_MIN);
 }
