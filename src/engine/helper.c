@@ -138,10 +138,9 @@ static int start_thread(struct helpers *helpers, struct weir_error *err)
 	atomic_fetch_add_explicit(&helpers->refs, 1, memory_order_relaxed);
 	ret = thread_start(helpers->sys, &thread, "weir-helper", work, helpers, err);
 	if (ret < 0) {
-		bool others = helpers->threads > helpers->given_up;
-
-		unref(helpers); /* the thread's; the caller holds another */
-		return others ? 0 : ret;
+		/* The thread's reference: never the last, for the caller holds another. */
+		atomic_fetch_sub_explicit(&helpers->refs, 1, memory_order_relaxed);
+		return helpers->threads > helpers->given_up ? 0 : ret;
 	}
 	thread_detach(thread);
 	helpers->threads++;
