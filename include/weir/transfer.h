@@ -63,7 +63,9 @@ WEIR_API void weir_transfer_end(struct weir_transfer *transfer);
 
 /*
  * Takes up to max completions from a private queue.  Returns how many; 0 when all have been taken;
- * WEIR_TIMEOUT when none came in time; or another negative code.
+ * WEIR_TIMEOUT when none came in time; or another negative code.  For ever means: as long as the transfer
+ * has patience (stall_ns).  Then what has not settled fails with WEIR_TIMEOUT; and where all has, and
+ * only releases of lent memory are owed, the wait itself returns WEIR_TIMEOUT.
  */
 WEIR_API int weir_transfer_wait(struct weir_transfer *transfer, struct weir_done *out, unsigned max,
 				int64_t timeout_ns, struct weir_error *err);
