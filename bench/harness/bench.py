@@ -5,7 +5,7 @@ import time
 
 from . import pairs
 from .pairs import GIB, Jobs
-from .report import Row, printed
+from .report import AT_LEAST, Check, Row, printed
 from .sides import SETTINGS, Failed, Fio, Several, peer, warn
 from .subjects import one_shot, yardstick
 
@@ -25,7 +25,7 @@ class Bench:
         self.pairs = 5 if options.quick else 30 if options.full else 15
         self.length = options.length
         self.noisy = "wall time is not judged with --quick" if options.quick else ""
-        self.setting, self.half_width = None, None
+        self.setting, self.half_width, self.alike = None, None, True
         self.peer_costs = {}
         self.started = time.monotonic()
         self.sides = []
@@ -78,7 +78,9 @@ class Bench:
         parts = self.data.big_bytes // self.length
         fixed = [side if isinstance(side, Fio) else Several(side, parts) for side in sides]
         job = (self.data.big, 0, self.length * parts)
-        return pairs.run(fixed, lambda: job, 3 if self.quick else count, state, warm_ups=0 if self.quick else 1)
+        for side in sides:
+            side.run((self.data.big, 0, self.length))  # its memory is there from now on
+        return pairs.run(fixed, lambda: job, 3 if self.quick else count, state, warm_ups=0)
 
     def cold_and_touched(self, size):
         """Cold, and that much free memory was touched and freed just before: a hypervisor takes free pages
@@ -105,18 +107,33 @@ class Bench:
         return row
 
     def same_against_same(self):
-        """A/A: how far apart the yardstick is from itself."""
+        """A/A: how far apart the yardstick is from itself; and whether what fio does is alike to a load."""
         row = Row("A/A", "the yardstick against itself")
         first, second = self.fio(), self.fio()
         second.name += " again"
-        rounds = self.rounds([first, second], "cold", 3 if self.quick else 15)
+        reader, reuse = self.readers()
+        rounds = self.rounds([first, second, reader, reuse], "cold", 3 if self.quick else 15)
         wall, cpu = rounds.wall_ratio(second.name, first.name), rounds.cpu_ratio(second.name, first.name)
-        self.half_width = wall.half_width
-        row.add(printed("wall, ratio", wall.value, wall), printed("CPU, ratio", cpu.value, cpu))
+        gift = rounds.wall_ratio(reuse.name, reader.name)
+        self.half_width, self.alike = wall.half_width, gift.low <= 1.03
+        row.add(printed("wall, ratio", wall.value, wall), printed("CPU, ratio", cpu.value, cpu),
+                printed("what a small buffer used again gains a plain reader", gift.value, gift, " x"))
         row.table(f"{self.setting}", rounds)
         if not self.noisy and (wall.low < 0.95 or wall.high > 1.05):
             self.noisy = f"the yardstick against itself: {wall.low:.3f}..{wall.high:.3f}, outside 0.95..1.05"
         return row
+
+    def against_fio(self, row, rounds, side, goal, floor, low_goal=None):
+        """The two checks of wall time: fio's, and a plain reader's that delivers as much as weir does. Where
+        reading into one small buffer over and over is faster in itself, fio's wall is no yardstick."""
+        fio, plain = rounds.wall_ratio(side.name, self.fio().name), rounds.wall_ratio(side.name, "plain reader")
+        check = Check(f"wall, {self.fio().name} = 1", fio.value, AT_LEAST, goal, floor, "wall", fio, low_goal, " x")
+        check.unfair = not self.alike
+        row.add(check, Check("wall, a plain reader into as much memory = 1", plain.value, AT_LEAST, goal, floor, "wall",
+                             plain, low_goal, " x"))
+        if check.unfair:
+            row.notes.append("fio reads into one small buffer over and over; that alone makes the plain reader faster "
+                             "on this machine (A/A), so fio's wall is no yardstick for bytes that are delivered")
 
     def judge(self, row, narrow=False):
         reason = self.noisy

@@ -97,6 +97,13 @@ def figures_line(name, figures):
     return line
 
 
+def figures_row(name, figures):
+    rate, cost = figures["gb_per_second"], figures["cpu_seconds_per_gib"]
+    faults = figures.get("page_faults_per_gib")
+    return (f"|{name}|{rate['median']:.2f} [{rate['min']:.2f}..{rate['max']:.2f}]|"
+            f"{cost['median']:.4f} [{cost['min']:.4f}..{cost['max']:.4f}]|{'' if faults is None else f'{faults:.0f}'}|")
+
+
 class Report:
     def __init__(self, facts, arguments):
         self.facts, self.arguments = facts, arguments
@@ -114,6 +121,24 @@ class Report:
         with open(path, "w") as out:
             json.dump(self.as_dict(), out, indent=1)
             out.write("\n")
+
+    def markdown(self):
+        """The checks as a table, for docs/performance.md."""
+        lines = ["|row|what|measured|goal|floor|verdict|", "|---|---|---|---|---|---|"]
+        for row in self.rows:
+            for check in row.checks:
+                value = f"{check.value:.4g}"
+                if check.ratio and len(check.ratio.pairs) > 1:
+                    value += f" ({check.ratio.low:.3g}..{check.ratio.high:.3g})"
+                goal = "" if check.goal is None else f"{check.sense} {check.goal:g}"
+                floor = "" if check.floor is None else f"{check.floor:g}"
+                verdict = "" if check.goal is None else check.verdict
+                lines.append(f"|{row.name}|{check.what}|{value}|{goal}|{floor}|{verdict}|")
+        for row in self.rows:
+            for title, table in row.tables.items():
+                lines += ["", f"{row.name}, {title}:", "", "|side|GB/s|CPU s/GiB|page faults/GiB|", "|---|---|---|---|"]
+                lines += [figures_row(name, figures) for name, figures in table.items()]
+        return "\n".join(lines) + "\n"
 
     def closing(self):
         verdicts = [check.verdict for row in self.rows for check in row.checks if check.goal is not None]

@@ -92,7 +92,7 @@ def main():
     # Without their dependencies where those would bring torch's CUDA libraries back.
     subprocess.run(pip + ["--no-deps", *PEERS], check=True)
     subprocess.run(pip + ["humanize", "packaging", "psutil", "redis", "hiredis", "boto3", "protobuf", "libnacl",
-                          "typer"], check=True)
+                          "typer", "async-timeout"], check=True)
     subprocess.run([python, "-c", "import torch, safetensors, fastsafetensors, tensorizer, runai_model_streamer;"
                                   " print('ready:', torch.__version__)"], check=True)
     print(where)
