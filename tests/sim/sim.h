@@ -85,6 +85,7 @@ struct world {
 	bool slow;        /* something may take longer than a transfer's patience */
 	uint64_t corrupt; /* bytes that may be wrong */
 	bool waits;       /* a call may let time pass */
+	bool faulty;      /* faults were ordered: short reads leave rubbish behind */
 
 	struct thing things[THINGS_MAX];
 	unsigned thing_count, contents_used;

@@ -12,6 +12,10 @@
 #define GUARD      64
 #define GUARD_BYTE 0xA5
 
+/* What stands in a destination before: at its start, where it is looked for. */
+#define BEFORE       0x11
+#define BEFORE_BYTES (64 * KIB)
+
 /* ---- Memory ---- */
 
 unsigned char *want_memory(uint64_t length, uint64_t offset)
@@ -26,7 +30,7 @@ unsigned char *want_memory(uint64_t length, uint64_t offset)
 	memset(at - GUARD, GUARD_BYTE, GUARD);
 	memset(at + length, GUARD_BYTE, GUARD);
 	/* Big ones keep what was there: only what is looked at must be known. */
-	memset(at, 0x11, min_of(length, 64 * KIB));
+	memset(at, BEFORE, min_of(length, BEFORE_BYTES));
 	return at;
 }
 
@@ -164,6 +168,16 @@ void want_return_buffer(struct want *want)
 
 /* ---- Completions ---- */
 
+/* What lies past an allowed end is not delivered, and nothing else is either. */
+static void check_rest(const struct want *want, uint64_t present)
+{
+	if (world.faulty || want->levels)
+		return;
+	for (uint64_t i = present; i < min_of(want->length, BEFORE_BYTES); i++)
+		sim_check(want->at[i] == BEFORE, "extent %u: something came past the end",
+			  (unsigned)(want - world.wants));
+}
+
 static void check_success(struct want *want, const struct weir_done *done)
 {
 	const struct flight *flight = &world.flights[want->flight];
@@ -186,6 +200,7 @@ static void check_success(struct want *want, const struct weir_done *done)
 	}
 	sim_check(done->data == want->at && !done->buffer, "extent %u: in other memory", index);
 	check_content(want, want->at);
+	check_rest(want, present);
 }
 
 static void check_failure(struct want *want, const struct weir_done *done)

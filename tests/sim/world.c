@@ -232,6 +232,7 @@ void world_faults(void)
 	struct fault_rule rules[4];
 	size_t count = below(4);
 
+	world.faulty |= count > 0;
 	for (size_t i = 0; i < count; i++) {
 		rules[i] = random_rule();
 		sim_event("rule", (uint64_t)rules[i].action, rules[i].skip, rules[i].times);
