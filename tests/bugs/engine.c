@@ -179,6 +179,27 @@ static void room_that_a_finish_makes_in_a_queue_is_noticed(void)
 	close_all();
 }
 
+/* Lanes that stood before a full queue go on as it is drained, one by one. */
+static void a_full_queue_that_is_drained_fills_again(void)
+{
+	struct weir_queue *queue;
+
+	open_all(WEIR_CTX_OPTS(.lanes = 1, .depth = 1), 0);
+	check_int(weir_queue_create(ctx, 1, &queue, &err), 0);
+	for (uint64_t i = 0; i < 30; i++)
+		add(i * 200000, 4096, i);
+	start(queue, NULL);
+	for (int i = 0; i < 30; i++) {
+		usleep(3000); /* they sleep by now */
+		check_int(weir_queue_wait(queue, &done, 1, 20 * NS_PER_SEC, &err), 1);
+		check_int(done.status, 0);
+		weir_buffer_unref(done.buffer);
+	}
+	check_int(weir_transfer_finish(transfer, WEIR_FOREVER, &err), 0);
+	weir_queue_destroy(queue);
+	close_all();
+}
+
 /* Background stood behind an urgent transfer that itself stood behind its own full queue. */
 static void background_goes_on_beside_an_urgent_queue_that_is_full(void)
 {
@@ -267,6 +288,7 @@ int main(int argc, char **argv)
 		TEST(a_tensor_as_large_as_the_budget_is_refused_and_not_waited_for),
 		TEST(the_smallest_budget_reads_with_many_lanes),
 		TEST(room_that_a_finish_makes_in_a_queue_is_noticed),
+		TEST(a_full_queue_that_is_drained_fills_again),
 		TEST(background_goes_on_beside_an_urgent_queue_that_is_full),
 		TEST(an_abandoned_transfer_that_came_back_ends_with_its_context),
 		TEST(any_stall_limit_is_taken),
