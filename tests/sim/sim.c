@@ -195,17 +195,18 @@ static int usage(void)
 
 static void run_range(uint64_t first, uint64_t last, bool twice)
 {
-	uint64_t events = 0;
+	uint64_t events = 0, all = 0;
 
 	for (uint64_t seed = first; seed <= last; seed++) {
 		uint64_t log = run(seed);
 
 		events += world.events;
+		all = all * 31 + log;
 		if (twice && run(seed) != log)
 			sim_failed("another run of the same seed went another way");
 	}
-	printf("%llu seeds, %llu events\n", (unsigned long long)(last - first + 1),
-	       (unsigned long long)events);
+	printf("%llu seeds, %llu events, %016llx\n", (unsigned long long)(last - first + 1),
+	       (unsigned long long)events, (unsigned long long)all);
 }
 
 int main(int argc, char **argv)

@@ -64,7 +64,8 @@ const unsigned char *content_of(unsigned content)
 	static unsigned char *contents[CONTENTS];
 
 	if (!contents[content]) {
-		contents[content] = malloc(CONTENT_BYTES);
+		/* Aligned, so that what depends on addresses is the same in every process. */
+		contents[content] = aligned_alloc(2 * MIB, 2 * MIB);
 		pattern_fill(contents[content], content, 0, CONTENT_BYTES);
 	}
 	return contents[content];
