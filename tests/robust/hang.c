@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -258,7 +259,7 @@ static void open_that_hangs(void)
 	check_int(weir_object_open(ctx, "memory://it", &opts, &never, &err), WEIR_TIMEOUT);
 	check_int(stuck(), 1);
 	close_all();
-	usleep(2500000);
+	nanosleep(&(struct timespec){2, 500000000}, NULL);
 	_exit(0); /* what is left behind on purpose is no leak */
 }
 

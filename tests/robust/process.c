@@ -157,7 +157,7 @@ static void stopped_child(int64_t timeout_ns, int expected)
 	check_int(weir_ctx_create(NULL, &ctx, &err), 0);
 	object = open_slow(ctx, 300000000);
 	transfer = start_pieces(ctx, object, WEIR_TRANSFER_OPTS(.timeout_ns = timeout_ns));
-	raise(SIGSTOP);
+	kill(getpid(), SIGSTOP); /* comes back with SIGCONT */
 	if (expected == 0)
 		drain_right(transfer);
 	while (expected && (n = weir_transfer_wait(transfer, &done, 1, WEIR_FOREVER, &err)) > 0) {
@@ -180,7 +180,7 @@ static void stop_and_go(int64_t timeout_ns, int expected)
 		stopped_child(timeout_ns, expected);
 	check_int(waitpid(pid, &status, WUNTRACED), pid);
 	check(WIFSTOPPED(status));
-	usleep(1000000);
+	nanosleep(&(struct timespec){1, 0}, NULL);
 	check_int(kill(pid, SIGCONT), 0);
 	check_int(exit_of(pid), 0);
 }
