@@ -179,8 +179,8 @@ static int draw_all(const struct recipe_options *options, struct recipe *out,
 	return ret;
 }
 
-/* What loaders stumble over: nothing at all, scalars, single bytes.  A byte a shard moves all that
- * follows it to odd offsets. */
+/* What loaders stumble over: nothing at all, scalars, single bytes.  In the last shard a byte moves all
+ * that follows it to odd offsets. */
 static int draw_odd(uint32_t shards, struct recipe *out, struct weir_error *err)
 {
 	static const struct {
@@ -281,22 +281,29 @@ static int compare_reference(const void *a_, const void *b_)
 	return strcmp(a->name, b->name);
 }
 
-static int compare_odd(const void *a_, const void *b_)
+/* In the last shard by name, so that a single byte stands first and moves all behind it to odd offsets. */
+static int compare_odd(const void *a_, const void *b_, void *last_)
 {
 	const struct recipe_tensor *a = a_, *b = b_;
+	const uint32_t *last = last_;
 
-	if (a->shard != b->shard)
-		return a->shard < b->shard ? -1 : 1;
+	if (a->shard != b->shard || a->shard != *last)
+		return compare_reference(a, b);
 	return strcmp(a->name, b->name);
 }
 
 /* Within a shard the reference writer puts wide types first, so that all are aligned. */
 static int lay_out(struct recipe *recipe, bool odd, struct weir_error *err)
 {
+	uint32_t last = recipe->shard_count - 1;
 	uint64_t at = 0;
 
-	qsort(recipe->tensors, recipe->tensor_count, sizeof(*recipe->tensors),
-	      odd ? compare_odd : compare_reference);
+	if (odd)
+		qsort_r(recipe->tensors, recipe->tensor_count, sizeof(*recipe->tensors),
+			compare_odd, &last);
+	else
+		qsort(recipe->tensors, recipe->tensor_count, sizeof(*recipe->tensors),
+		      compare_reference);
 	for (uint64_t n = 0; n < recipe->tensor_count; n++) {
 		struct recipe_tensor *tensor = &recipe->tensors[n];
 		struct recipe_shard *shard = &recipe->shards[tensor->shard];
@@ -328,7 +335,7 @@ static int name_shards(struct recipe *recipe, bool odd, struct weir_error *err)
 			shard->name = NULL;
 			return nomem(err);
 		}
-		if (recipe_header(recipe, n, !odd))
+		if (recipe_header(recipe, n, !odd || n + 1 < recipe->shard_count))
 			return nomem(err);
 		if (shard->header_bytes > HEADER_MAX)
 			return report_set(err, WEIR_ARG, NULL,
