@@ -166,6 +166,8 @@ static void launch(struct weir_transfer *transfer, struct batch *batch)
 	if (transfer->stopping) /* cancelled while the plan was being prepared */
 		transfer_stop_plan(transfer, plan);
 	lock_drop(&transfer->lock);
+	/* A deadline that has passed by now is not raced against reads that are quick. */
+	transfer_check_time(transfer, transfer->ctx->sys->now_ns());
 	for (uint32_t i = 0; i < batch->sweep_count; i++)
 		group_add(batch->sweeps[i].group, &batch->sweeps[i]);
 }

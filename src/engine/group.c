@@ -107,11 +107,11 @@ int group_start(struct group *group, struct weir_error *err)
 void group_add(struct group *group, struct sweep *sweep)
 {
 	lock_take(&group->lock);
+	/* Lane 0 looks at once, and then knows when to look again. */
+	atomic_store_explicit(&group->check_ns, 0, memory_order_relaxed);
 	list_push(&group->ready[sweep->class_], &sweep->ready);
 	list_push(&group->all, &sweep->all);
 	lock_drop(&group->lock);
-	/* Lane 0 looks at once, and then knows when to look again. */
-	atomic_store_explicit(&group->check_ns, 0, memory_order_relaxed);
 	group_wake(group);
 }
 
