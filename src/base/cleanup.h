@@ -9,7 +9,6 @@
 #define BASE_CLEANUP_H
 
 #include <stdlib.h>
-#include <unistd.h>
 
 #define scoped(function) __attribute__((cleanup(function)))
 
@@ -26,13 +25,6 @@ static inline void *steal_(void *where)
 static inline void freep(void *where)
 {
 	free(*(void **)where);
-}
-
-/* For descriptors that no faulty system call needs to be tried on. */
-static inline void fd_closep(const int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
 }
 
 #endif

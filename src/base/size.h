@@ -38,15 +38,6 @@ must_use static inline bool size_mul(uint64_t a, uint64_t b, uint64_t *out)
 	return true;
 }
 
-/* A 64-bit number as a size_t; the same thing on the machines we build for. */
-must_use static inline bool size_narrow(uint64_t value, size_t *out)
-{
-	if (value > SIZE_MAX)
-		return false;
-	*out = (size_t)value;
-	return true;
-}
-
 /* Is [offset, offset + length) inside [0, total)? */
 must_use static inline bool size_inside(uint64_t offset, uint64_t length, uint64_t total)
 {

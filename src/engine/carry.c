@@ -236,10 +236,9 @@ static int transfer_create(struct weir_ctx *ctx, struct weir_queue *queue,
 	cond_init(&transfer->quiet);
 	transfer->owns_queue = !queue;
 	transfer->queue = queue ? queue : &transfer->own;
-	ret = queue ? 0 : queue_init(&transfer->own, ctx, UINT32_MAX, err);
-	transfer->owns_queue = !queue && ret == 0;
-	if (ret == 0)
-		ret = take_share(transfer, err);
+	if (!queue)
+		queue_init(&transfer->own, ctx, UINT32_MAX);
+	ret = take_share(transfer, err);
 	if (ret < 0)
 		transfer_free(transfer);
 	else

@@ -13,16 +13,13 @@
 
 #define CAPACITY_DEFAULT 65536
 
-int queue_init(struct weir_queue *queue, struct weir_ctx *ctx, uint32_t capacity,
-	       struct weir_error *err)
+void queue_init(struct weir_queue *queue, struct weir_ctx *ctx, uint32_t capacity)
 {
-	(void)err;
 	*queue = (struct weir_queue){.ctx = ctx, .fd = -1};
 	queue->capacity = capacity ? capacity : CAPACITY_DEFAULT;
 	queue->last = &queue->first;
 	lock_init(&queue->lock);
 	cond_init(&queue->arrived);
-	return 0;
 }
 
 void queue_fini(struct weir_queue *queue)
@@ -175,12 +172,9 @@ int weir_queue_create(struct weir_ctx *ctx, uint32_t capacity, struct weir_queue
 	queue = malloc(sizeof(*queue));
 	if (!queue)
 		return error_nomem(err, NULL, "a queue");
-	ret = queue_init(queue, ctx, capacity, err);
-	if (ret < 0)
-		free(queue);
-	else
-		*out = queue;
-	return ret;
+	queue_init(queue, ctx, capacity);
+	*out = queue;
+	return 0;
 }
 
 void weir_queue_destroy(struct weir_queue *queue)

@@ -35,8 +35,7 @@ struct weir_queue {
 	bool signalled;                 /* the descriptor is readable */
 };
 
-int queue_init(struct weir_queue *queue, struct weir_ctx *ctx, uint32_t capacity,
-	       struct weir_error *err);
+void queue_init(struct weir_queue *queue, struct weir_ctx *ctx, uint32_t capacity);
 void queue_fini(struct weir_queue *queue);
 
 void queue_post(struct weir_queue *queue, struct completion *completion);
