@@ -11,7 +11,8 @@
  *	file_names.c   stat, list, mkdir
  *	file_write.c   objects being written: temporary, clone, commit
  *
- * An object has two descriptors: one through the page cache and, where the file allows, one past it.
+ * An object has two descriptors: one through the page cache and, where the file allows, one past it,
+ * as soon as a request needs it.
  * Which of them a request takes is said in the request; what cannot go past the cache goes through it.
  */
 #ifndef SOURCE_FILE_H
@@ -101,13 +102,15 @@ struct file_object {
 
 	/* Read between file_hold() and file_drop(), written under the lock while nobody holds. */
 	int fd;        /* through the page cache; -1: parked */
-	int direct_fd; /* past it; -1: none, or parked */
+	int direct_fd; /* past it; -1: none, not needed yet, or parked */
 
-	bool has_direct;
-	int direct; /* enum weir_direct, as asked */
-	int cache;  /* enum weir_cache, as asked */
+	bool ready; /* for requests; under the lock */
+
+	bool has_direct; /* can be read past the cache, as far as opening it told */
+	int direct;      /* enum weir_direct, as asked */
+	int cache;       /* enum weir_cache, as asked */
 	bool live;
-	_Atomic bool direct_off;    /* a read was refused: buffered from now on */
+	_Atomic bool direct_off;    /* refused after all: buffered from now on */
 	_Atomic bool nowait_off;    /* the file system cannot say what is cached */
 	_Atomic bool cachestat_off; /* the kernel does not tell us */
 
@@ -134,6 +137,11 @@ static inline const struct sys *file_sys(const struct file_object *file)
 	return file->object.source->env->sys;
 }
 
+static inline bool file_goes_direct(const struct file_object *file)
+{
+	return file->has_direct && !atomic_load_explicit(&file->direct_off, memory_order_relaxed);
+}
+
 /* ---- file_open.c ---- */
 
 int file_open(struct source *source, const char *path, const char *uri,
@@ -147,11 +155,17 @@ int file_object_create(struct source *source, int fd, const char *uri, const str
 		       struct file_object **out, struct weir_error *err);
 
 /*
- * A descriptor past the page cache beside the one there is, and the alignment that it needs.  path is
- * for where there is no /proc, and may be NULL.
+ * The alignment that requests past the page cache need, and a descriptor for them unless that can wait
+ * for the first.  path is for where there is no /proc, and may be NULL.
  */
 int file_open_direct(struct file_object *file, const char *path, int flags, const struct statx *stx,
 		     struct weir_error *err);
+
+/* Said for each object that is read through the cache though it might go past it. */
+void file_log_no_direct(const struct file_object *file, int os_errno);
+
+/* A descriptor past the cache was had. */
+void file_saw_direct(struct file_source *source);
 
 /* ---- file_version.c ---- */
 
@@ -175,8 +189,12 @@ bool file_is_same_locked(struct file_object *file, int fd);
 
 /* ---- file_hold.c ---- */
 
-/* Makes sure that the descriptors are there, and keeps them there; 0 or an errno. */
+/*
+ * Makes sure that the descriptors are there, and keeps them there; 0 or an errno.  To look at a header
+ * the one through the cache is enough, and no more is done.
+ */
 int file_hold(struct file_object *file);
+int file_hold_to_look(struct file_object *file);
 void file_drop(struct file_object *file);
 
 /* The error of a hold that failed. */
@@ -196,8 +214,6 @@ int file_open_first(struct file_source *source, const char *path, int flags);
 int file_open_second(const struct file_object *file, const char *path, int flags);
 
 void file_close_fds(struct file_object *file);
-void file_let_block(int fd);
-void file_advise(const struct file_object *file);
 
 /* ---- file_cache.c ---- */
 

@@ -404,13 +404,14 @@ int file_way(struct source_object *object, uint64_t offset, uint64_t length, uin
 	if (object->writing)
 		return way_to_write(file, offset, end, until);
 	*until = end;
-	if (!file->has_direct || file->cache == WEIR_CACHE_FILL ||
-	    atomic_load_explicit(&file->direct_off, memory_order_relaxed))
+	if (!file_goes_direct(file) || file->cache == WEIR_CACHE_FILL)
 		return WAY_BUFFERED;
 	/* Why it cannot be held is for the request to say. */
 	if (file->direct == WEIR_DIRECT_ON || length == 0 || file_hold(file))
 		return WAY_DIRECT;
-	way = way_by_cache(file, offset, min_of(end, offset + REACH_BYTES), until);
+	way = WAY_BUFFERED;
+	if (file_goes_direct(file)) /* still: holding it may have taught otherwise */
+		way = way_by_cache(file, offset, min_of(end, offset + REACH_BYTES), until);
 	file_drop(file);
 	return way;
 }

@@ -16,6 +16,9 @@
  * Opening again is the one thing on the way of a request that may take a file server's time; it happens
  * only to those who hold more files open than they have numbers for.
  *
+ * Who only looks at a header needs one descriptor.  What requests need beyond that (a descriptor past
+ * the cache, reads that wait, advice) is made at the first of them.
+ *
  * Locks: the source's before an object's.
  */
 #include <errno.h>
@@ -80,6 +83,7 @@ static bool park(struct file_source *source, struct file_object *file)
 	idle = atomic_load_explicit(&file->holds, memory_order_acquire) == 0;
 	if (idle) {
 		file_close_fds(file);
+		file->ready = false;
 		list_remove(&file->link);
 		source->open_count--;
 	}
@@ -175,34 +179,11 @@ int file_open_second(const struct file_object *file, const char *path, int flags
 	return fd;
 }
 
-/* Nothing here waits for a regular file, but older kernels' io_uring would not wait for it either. */
-void file_let_block(int fd)
-{
-	int flags = fcntl(fd, F_GETFL);
-
-	if (flags >= 0)
-		fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
-}
-
-/*
- * Read-ahead is for who goes through the cache.  A probe or a hole must not start any where what is
- * not cached is read direct.  Hints may fail.
- */
-void file_advise(const struct file_object *file)
-{
-	bool through = !file->has_direct || file->cache == WEIR_CACHE_FILL;
-
-	file_sys(file)->fadvise(file->fd, 0, 0,
-				through ? POSIX_FADV_SEQUENTIAL : POSIX_FADV_RANDOM);
-}
-
 /* ---- Holding ---- */
 
 /* What is gone, or is something else by now, is not the version that was opened. */
 static int open_again_locked(struct file_object *file)
 {
-	int ret = 0;
-
 	file->fd = file_open_fd(file_sys(file), file->path, file->open_flags);
 	if (file->fd < 0)
 		return errno == ENOENT || errno == ENOTDIR ? ESTALE : errno;
@@ -211,34 +192,104 @@ static int open_again_locked(struct file_object *file)
 		file->fd = -1;
 		return ESTALE;
 	}
-	file_let_block(file->fd);
-	if (file->has_direct)
+	return 0;
+}
+
+/*
+ * Read-ahead is for who goes through the cache.  A probe or a hole must not start any where what is
+ * not cached is read direct.  Hints may fail.
+ */
+static void advise(const struct file_object *file)
+{
+	bool through = !file_goes_direct(file) || file->cache == WEIR_CACHE_FILL;
+
+	file_sys(file)->fadvise(file->fd, 0, 0,
+				through ? POSIX_FADV_SEQUENTIAL : POSIX_FADV_RANDOM);
+}
+
+/* What requests need and a look at the header does not. */
+static int make_ready_locked(struct file_object *file)
+{
+	if (file_goes_direct(file) && file->direct_fd < 0) {
 		file->direct_fd = file_open_second(file, file->path, O_RDONLY | O_DIRECT);
-	if (file->has_direct && file->direct_fd < 0)
-		ret = errno;
+		if (file->direct_fd < 0)
+			return errno;
+		file_saw_direct(file_source_of(file->object.source));
+	}
+	/* Nothing here waits for a regular file, but older kernels' io_uring would not wait for it
+	 * either: O_NONBLOCK goes, which is all that opening set. */
+	fcntl(file->fd, F_SETFL, 0);
+	advise(file);
+	file->ready = true;
+	return 0;
+}
+
+/* It can be read through the cache, and nobody insists on the other way: it will be. */
+static bool do_without_direct(struct file_object *file, int os_errno)
+{
+	bool can;
+
+	lock_take(&file->lock);
+	can = file->fd >= 0 && file_goes_direct(file) && file->direct != WEIR_DIRECT_ON;
+	if (can)
+		atomic_store_explicit(&file->direct_off, true, memory_order_relaxed);
+	lock_drop(&file->lock);
+	if (can)
+		file_log_no_direct(file, os_errno);
+	return can;
+}
+
+/* After a failure: is it worth another try? */
+static bool mend(struct file_object *file, int os_errno)
+{
+	if ((os_errno == EMFILE || os_errno == ENFILE) &&
+	    park_one(file_source_of(file->object.source)))
+		return true;
+	return do_without_direct(file, os_errno);
+}
+
+/* One try; *opened: the object has descriptors again. */
+static int hold_once(struct file_object *file, bool ready, bool *opened)
+{
+	int ret = 0;
+
+	lock_take(&file->lock);
+	*opened = file->fd < 0;
+	if (*opened)
+		ret = open_again_locked(file);
+	*opened = *opened && ret == 0;
+	if (ret == 0 && ready && !file->ready)
+		ret = make_ready_locked(file);
+	lock_drop(&file->lock);
+	return ret;
+}
+
+/* Held from the first try on, so that making room for it parks others. */
+static int hold(struct file_object *file, bool ready)
+{
+	bool opened;
+	int ret;
+
+	/* Relaxed: whoever parks looks at it under the lock that is taken next. */
+	atomic_fetch_add_explicit(&file->holds, 1, memory_order_relaxed);
+	do {
+		ret = hold_once(file, ready, &opened);
+		if (opened)
+			file_enroll(file);
+	} while (ret && mend(file, ret));
 	if (ret)
-		file_close_fds(file);
-	else
-		file_advise(file);
+		file_drop(file);
 	return ret;
 }
 
 int file_hold(struct file_object *file)
 {
-	bool again = false;
-	int ret;
+	return hold(file, true);
+}
 
-	do {
-		lock_take(&file->lock);
-		again = file->fd < 0;
-		ret = again ? open_again_locked(file) : 0;
-		if (ret == 0)
-			atomic_fetch_add_explicit(&file->holds, 1, memory_order_relaxed);
-		lock_drop(&file->lock);
-	} while ((ret == EMFILE || ret == ENFILE) && park_one(file_source_of(file->object.source)));
-	if (again && ret == 0)
-		file_enroll(file);
-	return ret;
+int file_hold_to_look(struct file_object *file)
+{
+	return hold(file, false);
 }
 
 void file_drop(struct file_object *file)

@@ -94,7 +94,10 @@ static int gather_one(const struct sys *sys, int dir, const char *name, struct a
 	entry->name = arena_strdup(arena, (struct bytes){name, strlen(name)});
 	if (!entry->name)
 		return ENOMEM;
-	file_fill_stat(&stx, &entry->stat);
+	if (gathering->names_only)
+		memset(&entry->stat, 0, sizeof(entry->stat));
+	else
+		file_fill_stat(&stx, &entry->stat);
 	return 0;
 }
 

@@ -122,6 +122,13 @@ int file_object_create(struct source *source, int fd, const char *uri, const str
 	return 0;
 }
 
+void file_log_no_direct(const struct file_object *file, int os_errno)
+{
+	log_info(file->object.source->env->log,
+		 "%s: goes through the page cache: O_DIRECT is refused (%s)", file->object.uri,
+		 strerrorname_np(os_errno));
+}
+
 /* Where it cannot be had: an error for who insists, the page cache for who does not. */
 static int without_direct(const struct file_object *file, int os_errno, struct weir_error *err)
 {
@@ -130,10 +137,26 @@ static int without_direct(const struct file_object *file, int os_errno, struct w
 	if (file->direct == WEIR_DIRECT_ON)
 		return error_sys(err, os_errno == EINVAL ? EOPNOTSUPP : os_errno, uri,
 				 "%s: cannot be read past the page cache", uri);
-	log_info(file->object.source->env->log,
-		 "%s: goes through the page cache: O_DIRECT is refused (%s)", uri,
-		 strerrorname_np(os_errno));
+	file_log_no_direct(file, os_errno);
 	return 0;
+}
+
+void file_saw_direct(struct file_source *source)
+{
+	atomic_store_explicit(&source->direct_seen, true, memory_order_relaxed);
+}
+
+/*
+ * Opening a file of a local disk that is open already asks nobody, so it can wait for the first request:
+ * where an earlier one was opened, for otherwise it may be forbidden, which had better be known now.  A
+ * file server would be asked, and a file that is written or insisted on should fail at once.
+ */
+static bool can_wait(const struct file_object *file, const struct statx *stx, bool align_known)
+{
+	return align_known && stx->stx_dev_major != 0 && !file->object.writing &&
+	       file->direct != WEIR_DIRECT_ON &&
+	       atomic_load_explicit(&file_source_of(file->object.source)->direct_seen,
+				    memory_order_relaxed);
 }
 
 int file_open_direct(struct file_object *file, const char *path, int flags, const struct statx *stx,
@@ -145,31 +168,27 @@ int file_open_direct(struct file_object *file, const char *path, int flags, cons
 		return 0;
 	if (align.known && (align.file == 0 || align.memory == 0 || align.file > CELL_BYTES))
 		return without_direct(file, EOPNOTSUPP, err);
-	file->direct_fd = file_open_second(file, path, flags | O_DIRECT);
-	if (file->direct_fd < 0)
-		return without_direct(file, errno, err);
+	if (!can_wait(file, stx, align.known)) {
+		file->direct_fd = file_open_second(file, path, flags | O_DIRECT);
+		if (file->direct_fd < 0)
+			return without_direct(file, errno, err);
+		file_saw_direct(file_source_of(file->object.source));
+	}
 	file->has_direct = true;
 	file->object.offset_align = align.known ? align.file : ALIGN_UNKNOWN;
 	file->object.memory_align = align.known ? align.memory : ALIGN_UNKNOWN;
-	atomic_store_explicit(&file_source_of(file->object.source)->direct_seen, true,
-			      memory_order_relaxed);
 	return 0;
 }
 
 static int fill(struct file_object *file, const char *path, const struct statx *stx,
 		struct weir_error *err)
 {
-	int ret;
-
 	file->object.size_bytes = stx->stx_size;
 	file_set_version(file, stx);
 	file->path = strdup(path);
 	if (!file->path)
 		return error_nomem(err, file->object.uri, "the path");
-	ret = file_open_direct(file, path, O_RDONLY, stx, err);
-	if (ret == 0)
-		file_advise(file);
-	return ret;
+	return file_open_direct(file, path, O_RDONLY, stx, err);
 }
 
 int file_open(struct source *source, const char *path, const char *uri,
@@ -191,7 +210,6 @@ int file_open(struct source *source, const char *path, const char *uri,
 		sys->close(fd);
 		return ret;
 	}
-	file_let_block(fd);
 	ret = file_object_create(source, fd, uri, how, &file, err);
 	if (ret)
 		return ret;
@@ -238,7 +256,7 @@ int64_t file_read(struct source_object *object, void *to, uint64_t offset, uint6
 	if (!size_inside(offset, length, INT64_MAX))
 		return error_at(err, WEIR_ARG, object->uri, offset, length,
 				"%s: no file has bytes there", object->uri);
-	ret = file_hold(file);
+	ret = file_hold_to_look(file);
 	if (ret)
 		return file_no_hold(file, ret, err);
 	got = read_held(file, to, offset, length);

@@ -224,15 +224,15 @@ int file_describe(struct source_object *object, struct weir_stat *out, struct we
 {
 	struct file_object *file = file_object_of(object);
 	struct statx stx;
-	int ret = file_hold(file);
+	int ret = file_hold_to_look(file);
 
 	if (ret)
 		return file_no_hold(file, ret, err);
 	ret = file_statx(file_sys(file), file->fd, "", AT_EMPTY_PATH, &stx);
 	if (ret == 0) {
 		file_fill_stat(&stx, out);
-		out->direct_align = file->has_direct ? object->offset_align : 0;
-		out->memory_align = file->has_direct ? object->memory_align : 0;
+		out->direct_align = file_goes_direct(file) ? object->offset_align : 0;
+		out->memory_align = file_goes_direct(file) ? object->memory_align : 0;
 		out->cached_bytes = file_cached_bytes(file_sys(file), file->fd, out->size_bytes);
 	}
 	file_drop(file);

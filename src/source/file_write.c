@@ -280,6 +280,7 @@ static int fill(struct file_object *file, uint64_t size_bytes, struct weir_error
 	int ret;
 
 	file->object.writing = true;
+	file->ready = true; /* with what is opened here */
 	file->object.size_bytes = size_bytes;
 	ret = file_statx(sys, file->fd, "", AT_EMPTY_PATH, &stx);
 	if (ret)

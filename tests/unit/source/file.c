@@ -1098,8 +1098,8 @@ BOTH(PR_12_descriptor_closed_and_reused)
 	check_int(reused, 2);
 	source->ops->close(object);
 
-	/* Closing does not close what is somebody else's by now. */
-	object = opened(path);
+	/* Closing does not close what is somebody else's by now: two numbers from the start. */
+	object = opened_how(path, &(struct source_how){.direct = WEIR_DIRECT_ON});
 	for (int fd = 3; fd < 64; fd++)
 		if (fstat(fd, &now) == 0 && now.st_ino == ours.st_ino)
 			check_int(dup2(STDERR_FILENO, fd), fd);
@@ -1244,6 +1244,79 @@ static void PR_11_ST_21_few_descriptors(void)
 	read_all(object, memory);
 	check_bytes(memory, 0, 100000);
 	all_done(object);
+}
+
+static unsigned direct_opens;
+static int direct_errno; /* not 0: no further one is opened */
+
+static int openat_counted(int dir, const char *path, int flags, mode_t mode)
+{
+	if (flags & O_DIRECT && ++direct_opens > 1 && direct_errno) {
+		errno = direct_errno;
+		return -1;
+	}
+	return openat(dir, path, flags, mode);
+}
+
+/* Two objects of a source that knows that it may read past the cache. */
+static struct source_object *second_object(int os_errno)
+{
+	char *path = file_made(100000);
+
+	need_disk();
+	direct_errno = os_errno;
+	test_sys = *sys_real();
+	test_sys.openat = openat_counted;
+	source_made();
+	lane_made(4);
+	source->ops->close(opened(path));
+	check_int(direct_opens, 1);
+	drop(path);
+	return opened(path);
+}
+
+/* A model of a hundred shards is opened for the price of a hundred headers. */
+BOTH(direct_descriptor_waits_for_a_request)
+{
+	unsigned char *memory = memory_made(200000);
+	struct source_object *object = second_object(0);
+	uint64_t until;
+
+	check_int(object->offset_align > 1, 1);
+	check_int(source->ops->read(object, memory, 0, 1000, NULL), 1000);
+	check_int(direct_opens, 1);
+	check_int(way_at(object, 65536, &until), WAY_DIRECT);
+	check_int(direct_opens, 2);
+	read_all(object, memory);
+	check_bytes(memory, 0, 100000);
+	check_int(direct_opens, 2);
+	check_int(source->ops->read(object, memory, 0, 1000, NULL), 1000);
+	all_done(object);
+}
+
+/* Where it is not to be had by then, the page cache does. */
+static void no_direct_later(int os_errno)
+{
+	unsigned char *memory = memory_made(200000);
+	struct source_object *object = second_object(os_errno);
+	uint64_t until;
+
+	check_int(way_at(object, 65536, &until), WAY_BUFFERED);
+	check_has(log_lines, "O_DIRECT is refused");
+	read_all(object, memory);
+	check_bytes(memory, 0, 100000);
+	check_int(direct_opens, 2);
+	all_done(object);
+}
+
+BOTH(PR_11_no_number_for_the_direct_descriptor)
+{
+	no_direct_later(EMFILE);
+}
+
+BOTH(ST_07_direct_refused_at_the_first_request)
+{
+	no_direct_later(EINVAL);
 }
 
 static unsigned count_fds(void)
@@ -1475,6 +1548,9 @@ int main(int argc, char **argv)
 		TEST_BOTH(PR_11_standard_descriptors_closed),
 		TEST(PR_11_descriptors_around_2_30),
 		TEST(PR_11_ST_21_few_descriptors),
+		TEST_BOTH(direct_descriptor_waits_for_a_request),
+		TEST_BOTH(PR_11_no_number_for_the_direct_descriptor),
+		TEST_BOTH(ST_07_direct_refused_at_the_first_request),
 		TEST_BOTH(ST_21_a_thousand_shards),
 		TEST_BOTH(ST_21_numbers_taken_by_others),
 		TEST(ST_13_ST_21_parked_and_replaced),
