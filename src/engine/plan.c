@@ -30,13 +30,20 @@ int weir_plan_create(struct weir_ctx *ctx, struct weir_plan **out, struct weir_e
 	return 0;
 }
 
+/* One reference for extents of one object that follow each other: counting costs more than adding. */
+static bool counts_object(const struct weir_plan *plan, uint64_t at)
+{
+	return at == 0 || plan->extents[at].object != plan->extents[at - 1].object;
+}
+
 void weir_plan_destroy(struct weir_plan *plan)
 {
 	if (!plan)
 		return;
 	for (uint64_t i = 0; i < plan->count; i++) {
 		weir_buffer_unref(plan->extents[i].mapped);
-		weir_object_unref(plan->extents[i].object);
+		if (counts_object(plan, i))
+			weir_object_unref(plan->extents[i].object);
 	}
 	if (plan->charged_bytes && ctx_alive(plan->ctx, NULL) == 0)
 		budget_give_fixed(plan->ctx->budget, plan->charged_bytes);
@@ -150,7 +157,8 @@ static int add(struct weir_plan *plan, const struct extent *extent, struct weir_
 	plan->extents[plan->count].class_ = plan->class_;
 	plan->extents[plan->count].left = extent->length;
 	plan->extents[plan->count].run = RUN_NONE;
-	weir_object_ref(extent->object);
+	if (counts_object(plan, plan->count))
+		weir_object_ref(extent->object);
 	plan->count++;
 	plan->bytes += extent->length;
 	return 0;

@@ -33,7 +33,7 @@ enum extent_state {
 
 struct extent {
 	/* What is asked. */
-	struct weir_object *object; /* counted */
+	struct weir_object *object; /* counted at the first of its extents in a row */
 	struct weir_buffer *mapped; /* counted; a view that stands for the bytes: nothing is read */
 	uint64_t offset;            /* of the first byte */
 	uint64_t length;            /* bytes delivered in all */

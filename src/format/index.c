@@ -36,10 +36,11 @@ static const struct format_text *nth(const struct format_text *first, size_t str
 	return (const void *)((const char *)first + n * stride);
 }
 
-static bool same_text(const char *text, const struct format_text *a, const struct format_text *b)
+static bool same_text(const char *text_a, const struct format_text *a, const char *text_b,
+		      const struct format_text *b)
 {
 	return a->hash == b->hash && a->len == b->len &&
-	       memcmp(text + a->at, text + b->at, a->len) == 0;
+	       memcmp(text_a + a->at, text_b + b->at, a->len) == 0;
 }
 
 /* The number of the one that reads like `name`, the nth: n itself where it is new, and placed now. */
@@ -51,7 +52,7 @@ static inline uint32_t place(const char *text, const struct format_text *first, 
 	size_t at = slot_of(name->hash, slot_bits);
 
 	for (; slots[at]; at = (at + 1) & mask)
-		if (same_text(text, nth(first, stride, slots[at] - 1), name))
+		if (same_text(text, nth(first, stride, slots[at] - 1), text, name))
 			return slots[at] - 1;
 	slots[at] = (uint32_t)n + 1;
 	return (uint32_t)n;
@@ -111,6 +112,23 @@ ptrdiff_t format_look_up(const char *text, const struct format_text *first, size
 			return (ptrdiff_t)slots[at] - 1;
 	}
 	return -1;
+}
+
+const struct format_tensor *format_index_find_text(const struct format_index *index,
+						   const char *text, const struct format_text *name,
+						   size_t guess)
+{
+	size_t mask = ((size_t)1 << index->slot_bits) - 1;
+	uint32_t slot;
+
+	if (guess < index->tensor_count &&
+	    same_text(index->text, &index->tensors[guess].name, text, name))
+		return &index->tensors[guess];
+	for (size_t at = slot_of(name->hash, index->slot_bits); (slot = index->slots[at]);
+	     at = (at + 1) & mask)
+		if (same_text(index->text, &index->tensors[slot - 1].name, text, name))
+			return &index->tensors[slot - 1];
+	return NULL;
 }
 
 const struct format_tensor *format_index_find(const struct format_index *index, struct bytes name)

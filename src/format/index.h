@@ -49,10 +49,14 @@ struct format_input {
 	const char *label; /* path or URI, for messages; borrowed for the call */
 	char *text;        /* from the first byte of the file; malloc()ed */
 	size_t text_bytes;
+	size_t spare_bytes;  /* zeroes behind them, that may be read */
 	uint64_t file_bytes; /* size of the whole file */
 	uint64_t seed;       /* for the name table: a random number, unknown to who made the file */
 	unsigned flags;      /* enum format_flags */
 };
+
+/* With so many the last entries are read as fast as the others. */
+#define FORMAT_SPARE_BYTES 128
 
 /* A run of index->text, and the hash that the tables go by. */
 struct format_text {
@@ -102,6 +106,14 @@ struct format_index {
 
 /* The tensor of that name, or NULL.  Its number is the difference to index->tensors. */
 const struct format_tensor *format_index_find(const struct format_index *index, struct bytes name);
+
+/*
+ * The same for a name in another text that was hashed with the index's seed.  `guess` is the number to
+ * look at first; any will do.
+ */
+const struct format_tensor *format_index_find_text(const struct format_index *index,
+						   const char *text, const struct format_text *name,
+						   size_t guess);
 
 /* The value of a metadata key, or NULL; looks at one after another. */
 const struct format_meta *format_index_meta(const struct format_index *index, struct bytes key);

@@ -3,13 +3,15 @@
  * Entries as writers write them: `"name":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}`.
  *
  * A member is read ahead of without looking for the end of the text, which is at least PLAIN_MARGIN
- * bytes behind `last`; what could go on for ever, the name, looks at `last`.
+ * bytes behind `last`; what could go on for ever, the name, looks at `last`.  Where spare bytes follow
+ * the text `last` is its end: they are zeroes, which no part of an entry is.
  */
 #include "format/safetensors_reader.h"
 #include "format/scan.h"
 
 /* From one look at `last` to the next: 12 + 8 + 10 + 32 + 17 + 32 bytes, and two for the end. */
 #define PLAIN_MARGIN 128
+_Static_assert(PLAIN_MARGIN <= FORMAT_SPARE_BYTES, "what is read ahead is there");
 
 #define PLAIN(at, literal) (memcmp((at), (literal), sizeof(literal) - 1) == 0)
 
@@ -147,13 +149,22 @@ static inline const char *plain_member(struct reader *p, const char *at, const c
 	return at;
 }
 
+/* Bytes of the text at its end that are not read this way. */
+static size_t margin_of(const struct reader *p)
+{
+	bool at_end = p->json.end == p->in->text + p->in->text_bytes;
+
+	return at_end && p->in->spare_bytes >= PLAIN_MARGIN ? 0 : PLAIN_MARGIN;
+}
+
 void reader_plain(struct reader *p, bool *first)
 {
 	const char *at = p->json.at;
-	const char *last = p->json.end - PLAIN_MARGIN;
+	size_t margin = margin_of(p);
+	const char *last = p->json.end - margin;
 	bool comma = !*first;
 
-	if (p->json.end - at <= PLAIN_MARGIN)
+	if ((size_t)(p->json.end - at) <= margin)
 		return;
 	while (at < last && (!comma || *at == ',')) {
 		const char *next = plain_member(p, at + comma, last);

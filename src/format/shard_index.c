@@ -114,24 +114,53 @@ static int intern_shard(struct reader *r, struct bytes name, uint32_t *out)
 	return 0;
 }
 
+/* An entry as writers write it: `"name": "shard"`, without an escape.  False: nothing was taken. */
+static bool take_plain(struct reader *r, struct bytes *name, struct bytes *shard)
+{
+	const char *end = r->json.end, *at, *close;
+	bool quoted = json_peek(&r->json) == '"';
+
+	name->at = r->json.at + quoted;
+	at = scan_string(name->at, end);
+	name->len = (size_t)(at - name->at);
+	if (!quoted || end - at < 4 || at[0] != '"' || at[1] != ':')
+		return false;
+	at += at[2] == ' ' ? 3 : 2;
+	close = scan_string(at + 1, end);
+	if (*at != '"' || close == end || *close != '"')
+		return false;
+	*shard = (struct bytes){at + 1, (size_t)(close - at - 1)};
+	r->json.at += close + 1 - r->json.at;
+	return true;
+}
+
+/* Any entry, by the grammar. */
+static int take_spelled(struct reader *r, struct bytes *name, struct bytes *shard)
+{
+	int ret = json_key(&r->json, name);
+
+	if (ret < 0)
+		return ret;
+	r->json.subject = *name;
+	if (name->len && memchr(name->at, 0, name->len))
+		return json_fail(&r->json, WEIR_H_NAME, name->at, "a NUL character in the name");
+	if (json_peek(&r->json) != '"')
+		return wrong_type(r, "its shard is not a string");
+	return json_string(&r->json, shard);
+}
+
 static int take_entry(struct reader *r)
 {
 	struct shard_entry entry;
 	struct bytes name, shard;
-	int ret = json_key(&r->json, &name);
+	int ret = take_plain(r, &name, &shard) ? 0 : take_spelled(r, &name, &shard);
 
 	if (ret < 0)
 		return ret;
 	r->json.subject = name;
 	if (name.len > SAFETENSORS_NAME_MAX_BYTES)
 		return json_fail(&r->json, WEIR_LIMIT, name.at, "a name of %zu bytes", name.len);
-	if (name.len && memchr(name.at, 0, name.len))
-		return json_fail(&r->json, WEIR_H_NAME, name.at, "a NUL character in the name");
-	if (json_peek(&r->json) != '"')
-		return wrong_type(r, "its shard is not a string");
-	ret = json_string(&r->json, &shard);
-	if (ret == 0)
-		ret = intern_shard(r, shard, &entry.shard);
+	ret = intern_shard(r, shard, &entry.shard);
 	if (ret < 0)
 		return ret;
 	entry.name = text_of(r, name);

@@ -42,9 +42,13 @@ char *uri_join(struct arena *arena, const char *dir, struct bytes name)
 	to += len;
 	if (len > 0 && dir[len - 1] != '/')
 		*to++ = '/';
+	if (!escape) {
+		memcpy(to, name.at, name.len); /* the arena's memory is zeroed: the end is there */
+		return out;
+	}
 	for (size_t i = 0; i < name.len; i++) {
 		*to++ = name.at[i];
-		if (escape && name.at[i] == '%') {
+		if (name.at[i] == '%') {
 			*to++ = '2';
 			*to++ = '5';
 		}

@@ -24,7 +24,7 @@
 #define GUESS_STEP  ((uint64_t)4 << 10)
 #define GUESS_MAX   ((uint64_t)4 << 20)
 
-/* Bytes of a file's start, in memory of their own. */
+/* Bytes of a file's start, in memory of their own, and spare ones behind them. */
 struct start {
 	struct weir_model *model;
 	struct weir_object *object;
@@ -46,10 +46,11 @@ static int extend(struct start *start, uint64_t want)
 
 	if (ret)
 		return ret;
-	grown = realloc(start->text, (size_t)want + 1);
+	grown = realloc(start->text, (size_t)want + FORMAT_SPARE_BYTES);
 	if (!grown)
 		return error_nomem(start->err, label_of(start), "its header");
-	huge_advise(grown, (size_t)want + 1);
+	huge_advise(grown, (size_t)want + FORMAT_SPARE_BYTES);
+	memset(grown + want, 0, FORMAT_SPARE_BYTES);
 	start->text = grown;
 	ret = object_read_here(start->object, grown + start->have, start->have, want - start->have,
 			       start->err);
@@ -66,10 +67,11 @@ static int keep(struct start *start, const char *scratch, uint64_t guessed, uint
 
 	if (ret)
 		return ret;
-	start->text = malloc((size_t)first + 1);
+	start->text = malloc((size_t)first + FORMAT_SPARE_BYTES);
 	if (!start->text)
 		return error_nomem(start->err, label_of(start), "its header");
 	memcpy(start->text, scratch, (size_t)first);
+	memset(start->text + first, 0, FORMAT_SPARE_BYTES);
 	start->have = first;
 	return want > first ? extend(start, want) : 0;
 }
@@ -80,6 +82,7 @@ static struct format_input input_of(const struct start *start, unsigned flags)
 		.label = label_of(start),
 		.text = start->text,
 		.text_bytes = (size_t)start->have,
+		.spare_bytes = FORMAT_SPARE_BYTES,
 		.file_bytes = start->object->core->size_bytes,
 		.seed = start->model->seed,
 		.flags = flags,

@@ -29,18 +29,28 @@ static void note(struct strays *strays, const struct shard *shard, struct bytes 
 	}
 }
 
+static int not_there(struct opening *opening, const struct shard *shard,
+		     const struct shard_entry *entry)
+{
+	struct quoted quoted;
+
+	return error_set(opening->err, WEIR_H_SCHEMA, shard->view.uri,
+			 "%s: holds no tensor '%s', which the index says it does", shard->view.uri,
+			 quote(&quoted, shard_entry_name(opening->map, entry)));
+}
+
 static int keep_entry(struct opening *opening, const struct shard_entry *entry, uint64_t *total)
 {
 	struct shard *shard = &opening->model->shards[opening->map_shards[entry->shard]];
-	struct bytes name = shard_entry_name(opening->map, entry);
-	const struct format_tensor *tensor = format_index_find(shard->index, name);
-	struct quoted quoted;
+	const struct format_tensor *tensor;
 
+	/* Mostly both are in the same order. */
+	tensor = format_index_find_text(shard->index, opening->map->text, &entry->name,
+					shard->kept_count);
 	if (!tensor)
-		return error_set(opening->err, WEIR_H_SCHEMA, shard->view.uri,
-				 "%s: holds no tensor '%s', which the index says it does",
-				 shard->view.uri, quote(&quoted, name));
+		return not_there(opening, shard, entry);
 	shard->kept[tensor - shard->index->tensors] = 1;
+	shard->kept_count++;
 	*total += tensor->size_bytes; /* a hint's twin: it may wrap, and nothing depends on it */
 	return 0;
 }
@@ -48,6 +58,8 @@ static int keep_entry(struct opening *opening, const struct shard_entry *entry, 
 static void find_strays(const struct opening *opening, const struct shard *shard,
 			struct strays *copies, struct strays *unnamed)
 {
+	if (shard->kept_count == shard->index->tensor_count)
+		return;
 	for (size_t i = 0; i < shard->index->tensor_count; i++) {
 		struct bytes name = format_name(shard->index, &shard->index->tensors[i]);
 
@@ -82,12 +94,14 @@ static int tell_tensors(struct opening *opening)
 				 "tensors that the index does not name");
 }
 
-static bool is_named(const struct opening *opening, const char *file)
+/* Asked about one file after another in the order of their names, in which the shards are too. */
+static bool is_named(const struct weir_model *model, const char *file, uint32_t *next)
 {
-	for (uint32_t i = 0; i < opening->model->shard_count; i++)
-		if (bytes_equal(opening->model->shards[i].name, (struct bytes){file, strlen(file)}))
-			return true;
-	return false;
+	int order = -1;
+
+	for (; *next < model->shard_count && order < 0; *next += order < 0)
+		order = strcmp(model->shards[*next].name.at, file);
+	return order == 0;
 }
 
 /* Files beside the index that look like shards and are none of its. */
@@ -95,13 +109,15 @@ static int tell_files(struct opening *opening)
 {
 	const char *first = NULL;
 	uint64_t count = 0;
+	uint32_t next = 0;
 
 	for (size_t i = 0; opening->listed && i < opening->listing.count; i++) {
 		const char *name = opening->listing.entries[i].name;
 		size_t len = strlen(name);
 
 		if (name[0] == '.' || len < 12 ||
-		    memcmp(name + len - 12, ".safetensors", 12) != 0 || is_named(opening, name))
+		    memcmp(name + len - 12, ".safetensors", 12) != 0 ||
+		    is_named(opening->model, name, &next))
 			continue;
 		first = first ? first : name;
 		count++;
@@ -134,19 +150,31 @@ static int tell_total(struct opening *opening, uint64_t total)
 	return ret;
 }
 
+/* A byte for each tensor of all shards. */
+static int make_kept(struct opening *opening)
+{
+	struct weir_model *model = opening->model;
+	size_t count = 0;
+
+	for (uint32_t i = 0; i < model->shard_count; i++)
+		count += model->shards[i].index->tensor_count;
+	opening->kept = calloc(count + 1, 1);
+	if (!opening->kept)
+		return opening_nomem(opening);
+	count = 0;
+	for (uint32_t i = 0; i < model->shard_count; i++) {
+		model->shards[i].kept = opening->kept + count;
+		count += model->shards[i].index->tensor_count;
+	}
+	return 0;
+}
+
 int judge_index(struct opening *opening)
 {
 	const struct shard_index *map = opening->map;
 	uint64_t total = 0;
-	int ret = 0;
+	int ret = make_kept(opening);
 
-	for (uint32_t i = 0; i < opening->model->shard_count; i++) {
-		struct shard *shard = &opening->model->shards[i];
-
-		shard->kept = calloc(shard->index->tensor_count + 1, 1);
-		if (!shard->kept)
-			return opening_nomem(opening);
-	}
 	for (size_t i = 0; ret == 0 && i < map->entry_count; i++)
 		ret = keep_entry(opening, &map->entries[i], &total);
 	if (ret == 0)

@@ -5,7 +5,7 @@
  *	shards[]     the files, each with its object and the index that its header became
  *	tensors[]    all tensors, shard by shard, in the order of the headers
  *	by_offset[]  the same in the order of the files, or NULL where they stand in it
- *	slots[]      numbers + 1 by hash of the name, over all shards
+ *	slots[]      hash of the name, over all shards, to the number + 1
  *
  * Names and shapes are views into the shards' indexes.  A model is built by one thread
  * (model/opening.h) and does not change afterwards.
@@ -30,7 +30,12 @@ struct shard {
 	struct format_index *index; /* owned */
 	uint64_t first;             /* number of its first tensor */
 	uint8_t *kept;              /* while the model is built: 1 where an index names the tensor
-				     * here; owned; NULL: all are kept */
+				     * here; the opening's; NULL: all are kept */
+	uint64_t kept_count;        /* of them */
+};
+
+struct name_slot {
+	uint32_t hash, number; /* of the tensor, + 1; 0: free */
 };
 
 struct weir_model {
@@ -44,7 +49,7 @@ struct weir_model {
 	struct weir_tensor *tensors; /* owned, with the two arrays below in the same block */
 	uint64_t tensor_count;
 	uint32_t *by_offset;
-	uint32_t *slots;
+	struct name_slot *slots;
 	unsigned slot_bits;
 	uint64_t seed; /* of all name tables */
 

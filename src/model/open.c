@@ -47,7 +47,6 @@ void weir_model_close(struct weir_model *model)
 	for (uint32_t i = 0; i < model->shard_count; i++) {
 		weir_object_unref(model->shards[i].object);
 		format_index_destroy(model->shards[i].index);
-		free(model->shards[i].kept);
 	}
 	if (ctx_alive(model->ctx, NULL) == 0)
 		discharge(model, model->charged_bytes);
@@ -117,10 +116,8 @@ static int judge(struct opening *opening)
 		return ret;
 	if (!model->format)
 		model->format = model->shard_count == 1 ? model->shards[0].view.format : "model";
-	for (uint32_t i = 0; i < model->shard_count; i++) {
-		free(model->shards[i].kept);
+	for (uint32_t i = 0; i < model->shard_count; i++)
 		model->shards[i].kept = NULL;
-	}
 	return 0;
 }
 
@@ -142,6 +139,7 @@ static void release(struct helper_call *call)
 
 	weir_model_close(opening->model);
 	shard_index_destroy(opening->map);
+	free(opening->kept);
 	if (opening->listed)
 		arena_fini(&opening->listing.arena);
 	free(opening);

@@ -37,6 +37,7 @@ struct opening {
 	struct shard_index *map; /* owned; NULL: none */
 	uint64_t map_bytes;      /* charged for its text until the model is open */
 	uint32_t *map_shards;    /* the map's number of a shard to the model's; the arena's */
+	uint8_t *kept;           /* owned; each shard has its part of it */
 	struct source_listing listing; /* of dir, where `listed` */
 	bool listed;
 };

@@ -22,13 +22,7 @@ static bool is_kept(const struct shard *shard, size_t local)
 
 static uint64_t count_kept(const struct shard *shard)
 {
-	uint64_t count = 0;
-
-	if (!shard->kept)
-		return shard->index->tensor_count;
-	for (size_t i = 0; i < shard->index->tensor_count; i++)
-		count += shard->kept[i];
-	return count;
+	return shard->kept ? shard->kept_count : shard->index->tensor_count;
 }
 
 static bool needs_names(const struct weir_model *model)
@@ -44,7 +38,7 @@ static bool needs_order(const struct weir_model *model)
 	return false;
 }
 
-/* tensors, then by_offset, then slots. */
+/* tensors, then slots, then by_offset. */
 static int allocate(struct weir_model *model, struct weir_error *err)
 {
 	uint64_t count = model->tensor_count;
@@ -60,7 +54,8 @@ static int allocate(struct weir_model *model, struct weir_error *err)
 		model->slot_bits = format_slot_bits((size_t)count);
 		slots = UINT64_C(1) << model->slot_bits;
 	}
-	bytes = count * sizeof(*model->tensors) + (order + slots) * sizeof(uint32_t);
+	bytes = count * sizeof(*model->tensors) + slots * sizeof(*model->slots) +
+		order * sizeof(*model->by_offset);
 	ret = model_charge(model, bytes, label, err);
 	if (ret)
 		return ret;
@@ -69,8 +64,8 @@ static int allocate(struct weir_model *model, struct weir_error *err)
 		return error_nomem(err, label, "the table of tensors");
 	model->tensors = (void *)block;
 	block += count * sizeof(*model->tensors);
-	model->by_offset = order ? (void *)block : NULL;
-	model->slots = slots ? (void *)(block + order * sizeof(uint32_t)) : NULL;
+	model->slots = slots ? (void *)block : NULL;
+	model->by_offset = order ? (void *)(block + slots * sizeof(*model->slots)) : NULL;
 	return 0;
 }
 
@@ -165,30 +160,37 @@ static int repeated(const struct weir_model *model, uint64_t a, uint64_t b, stru
 }
 
 /* The slot of that name, or the free one where it would be. */
-static uint32_t *slot_of(const struct weir_model *model, struct bytes name)
+static struct name_slot *slot_of(const struct weir_model *model, struct bytes name, uint32_t hash)
 {
 	size_t mask = ((size_t)1 << model->slot_bits) - 1;
-	size_t at = format_hash(name, model->seed) >> (32 - model->slot_bits);
+	size_t at = hash >> (32 - model->slot_bits);
 
-	for (; model->slots[at]; at = (at + 1) & mask) {
-		const struct weir_tensor *tensor = &model->tensors[model->slots[at] - 1];
+	for (; model->slots[at].number; at = (at + 1) & mask) {
+		const struct weir_tensor *tensor = &model->tensors[model->slots[at].number - 1];
 
-		if (bytes_equal((struct bytes){tensor->name, (size_t)tensor->name_len}, name))
+		if (model->slots[at].hash == hash &&
+		    bytes_equal((struct bytes){tensor->name, (size_t)tensor->name_len}, name))
 			break;
 	}
 	return &model->slots[at];
 }
 
-static int link_names(struct weir_model *model, struct weir_error *err)
+/* The hashes are the parsers', who had the same seed. */
+static int link_shard(struct weir_model *model, const struct shard *shard, struct weir_error *err)
 {
-	for (uint64_t i = 0; i < model->tensor_count; i++) {
-		const struct weir_tensor *tensor = &model->tensors[i];
-		uint32_t *slot = slot_of(model,
-					 (struct bytes){tensor->name, (size_t)tensor->name_len});
+	const struct format_index *index = shard->index;
+	uint64_t at = shard->first;
 
-		if (*slot)
-			return repeated(model, *slot - 1, i, err);
-		*slot = (uint32_t)i + 1;
+	for (size_t i = 0; i < index->tensor_count; i++) {
+		uint32_t hash = index->tensors[i].name.hash;
+		struct name_slot *slot;
+
+		if (!is_kept(shard, i))
+			continue;
+		slot = slot_of(model, format_name(index, &index->tensors[i]), hash);
+		if (slot->number)
+			return repeated(model, slot->number - 1, at, err);
+		*slot = (struct name_slot){hash, (uint32_t)++at};
 	}
 	return 0;
 }
@@ -197,11 +199,11 @@ uint64_t weir_model_find(const struct weir_model *model, const char *name, uint6
 {
 	struct bytes wanted = {name, (size_t)name_len};
 	const struct format_tensor *found;
-	uint32_t slot;
+	uint32_t number;
 
 	if (model->slots) {
-		slot = *slot_of(model, wanted);
-		return slot ? slot - 1 : UINT64_MAX;
+		number = slot_of(model, wanted, format_hash(wanted, model->seed))->number;
+		return number ? number - 1 : UINT64_MAX;
 	}
 	found = format_index_find(model->shards[0].index, wanted);
 	return found ? (uint64_t)(found - model->shards[0].index->tensors) : UINT64_MAX;
@@ -217,7 +219,9 @@ static int fill(struct weir_model *model, struct weir_error *err)
 		add_shard(model, i);
 	for (uint32_t i = 0; ret == 0 && model->by_offset && i < model->shard_count; i++)
 		ret = order_shard(model, &model->shards[i], err);
-	return ret == 0 && model->slots ? link_names(model, err) : ret;
+	for (uint32_t i = 0; ret == 0 && model->slots && i < model->shard_count; i++)
+		ret = link_shard(model, &model->shards[i], err);
+	return ret;
 }
 
 int table_build(struct weir_model *model, struct weir_error *err)

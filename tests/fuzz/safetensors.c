@@ -8,7 +8,8 @@
  *
  *	what is taken covers the file, is sorted, and is found by name
  *	what strict takes, lenient takes, with the same result
- *	blanks behind the header change no verdict (they open the way for the reader of plain entries)
+ *	blanks and spare bytes behind the header change no verdict (they open the way for the reader of
+ *	plain entries)
  */
 #include "format/safetensors.h"
 
@@ -24,12 +25,14 @@ struct parsed {
 	struct format_index *index;
 };
 
-static struct parsed parse(const char *text, size_t len, uint64_t file_bytes, unsigned flags)
+static struct parsed parse_spare(const char *text, size_t len, size_t spare, uint64_t file_bytes,
+				 unsigned flags)
 {
 	struct weir_error err = WEIR_ERROR_INIT;
 	struct format_input in = {.label = "fuzz",
-				  .text = fuzz_copy((const uint8_t *)text, len),
+				  .text = fuzz_copy((const uint8_t *)text, len + spare),
 				  .text_bytes = len,
+				  .spare_bytes = spare,
 				  .file_bytes = file_bytes,
 				  .seed = 5,
 				  .flags = flags};
@@ -42,6 +45,11 @@ static struct parsed parse(const char *text, size_t len, uint64_t file_bytes, un
 		free(in.text);
 	}
 	return parsed;
+}
+
+static struct parsed parse(const char *text, size_t len, uint64_t file_bytes, unsigned flags)
+{
+	return parse_spare(text, len, 0, file_bytes, flags);
 }
 
 /* Returns where the last tensor ends. */
@@ -105,26 +113,30 @@ static void judge_header(const uint8_t *header, size_t len)
 		BLANKS = 80
 	};
 	const uint64_t huge = UINT64_C(1) << 62;
-	char *text = malloc(8 + len + BLANKS);
-	struct parsed tight, wide;
+	char *text = calloc(1, 8 + len + BLANKS + FORMAT_SPARE_BYTES);
+	struct parsed tight, wide, spare;
 	uint64_t data = 0;
 
 	require(text);
 	if (len)
 		memcpy(text + 8, header, len);
-	memset(text + 8 + len, ' ', BLANKS);
 	store_le64(text, len);
 	tight = parse(text, 8 + len, huge, FORMAT_LENIENT | FORMAT_TRAILING);
+	spare = parse_spare(text, 8 + len, FORMAT_SPARE_BYTES, huge,
+			    FORMAT_LENIENT | FORMAT_TRAILING);
+	memset(text + 8 + len, ' ', BLANKS);
 	store_le64(text, len + BLANKS);
 	wide = parse(text, 8 + len + BLANKS, huge, FORMAT_LENIENT | FORMAT_TRAILING);
-	require(tight.code == wide.code);
+	require(tight.code == wide.code && tight.code == spare.code);
 	if (tight.index) {
 		same(tight.index, wide.index);
+		same(tight.index, spare.index);
 		data = check_index(tight.index) - tight.index->data_start;
 	}
 	judge(text, 8 + len + BLANKS, 8 + len + BLANKS + data);
 	format_index_destroy(tight.index);
 	format_index_destroy(wide.index);
+	format_index_destroy(spare.index);
 	free(text);
 }
 

@@ -50,6 +50,34 @@ static void names_are_found_and_others_not(void)
 	check(!format_index_find(&index, BYTES("")));
 }
 
+/* Whatever the guess, and the hash decides nothing alone. */
+static void names_of_another_text_are_found(void)
+{
+	unsigned bits = format_slot_bits(COUNT);
+	struct format_index index = {.tensors = tensors,
+				     .tensor_count = COUNT,
+				     .slots = slots,
+				     .slot_bits = bits,
+				     .seed = 7,
+				     .text = text};
+	const size_t guesses[] = {0, 999, 1000, SIZE_MAX};
+
+	fill_names(7);
+	check_int(link_all(bits), -1);
+	for (int i = 0; i <= COUNT; i++) {
+		char other[16];
+		struct format_text name = {
+			.at = 1, .len = (uint32_t)snprintf(other, sizeof(other), "\"t%d", i) - 1};
+
+		name.hash = format_hash((struct bytes){other + 1, name.len}, 7);
+		for (size_t g = 0; g < array_size(guesses); g++)
+			check(format_index_find_text(&index, other, &name, guesses[g]) ==
+			      (i < COUNT ? &tensors[i] : NULL));
+		other[1] = 'u';
+		check(!format_index_find_text(&index, other, &name, (size_t)i));
+	}
+}
+
 static void a_second_name_is_noticed(void)
 {
 	fill_names(1);
@@ -99,9 +127,8 @@ static void types_have_names_and_whole_blocks(void)
 int main(int argc, char **argv)
 {
 	static const struct test tests[] = {
-		TEST(names_are_found_and_others_not),
-		TEST(a_second_name_is_noticed),
-		TEST(order_is_stable_and_right),
+		TEST(names_are_found_and_others_not),    TEST(names_of_another_text_are_found),
+		TEST(a_second_name_is_noticed),          TEST(order_is_stable_and_right),
 		TEST(types_have_names_and_whole_blocks),
 	};
 

@@ -2,8 +2,9 @@
 /*
  * Judging headers: what do the strict and the lenient reader say to this file?
  *
- * Every header is judged twice in each mode: as it is, which the grammar reads, and with blanks
- * behind it, so that the reader of plain entries has the room that it wants.  Both must agree.
+ * Every header is judged three times in each mode: as it is, of which the grammar reads at least the
+ * end; with blanks behind it; and with spare bytes behind it, so that the reader of plain entries has
+ * the room that it wants.  All must agree.
  */
 #ifndef TESTS_UNIT_FORMAT_JUDGE_H
 #define TESTS_UNIT_FORMAT_JUDGE_H
@@ -56,6 +57,16 @@ static inline struct format_input make_input(const char *header, size_t len, siz
 				     .flags = flags};
 }
 
+/* The same with zeroes behind it that may be read, in memory that ends there. */
+static inline struct format_input with_spare(struct format_input in)
+{
+	in.spare_bytes = FORMAT_SPARE_BYTES;
+	in.text = realloc(in.text, in.text_bytes + in.spare_bytes);
+	check(in.text);
+	memset(in.text + in.text_bytes, 0, in.spare_bytes);
+	return in;
+}
+
 /* What must hold of anything that was taken. */
 static inline void check_index(const struct format_index *index, bool trailing)
 {
@@ -89,23 +100,29 @@ static inline struct verdict judge_input(struct format_input in)
 	return verdict;
 }
 
-static inline struct verdict judge(const struct file *file, size_t blanks, unsigned flags)
+static inline struct format_input input_of(const struct file *file, size_t blanks, unsigned flags)
 {
 	size_t len = file->header_bytes ? file->header_bytes : strlen(file->header);
 
-	return judge_input(make_input(file->header, len, blanks, file->data_bytes, flags));
+	return make_input(file->header, len, blanks, file->data_bytes, flags);
+}
+
+static inline struct verdict judge(const struct file *file, size_t blanks, unsigned flags)
+{
+	return judge_input(input_of(file, blanks, flags));
 }
 
 static inline void expect(const struct file *file, size_t row, unsigned flags, int expected)
 {
-	static const size_t blanks[] = {0, 80};
+	struct format_input ways[] = {input_of(file, 0, flags), input_of(file, 80, flags),
+				      with_spare(input_of(file, 0, flags))};
 
-	for (size_t i = 0; i < array_size(blanks); i++) {
-		struct verdict verdict = judge(file, blanks[i], flags);
+	for (size_t i = 0; i < array_size(ways); i++) {
+		struct verdict verdict = judge_input(ways[i]);
 
 		if (verdict.code != expected)
-			check_failed(__FILE__, __LINE__, "row %zu, %s, %zu blanks: %s, not %s (%s)",
-				     row, flags & FORMAT_LENIENT ? "lenient" : "strict", blanks[i],
+			check_failed(__FILE__, __LINE__, "row %zu, %s, way %zu: %s, not %s (%s)",
+				     row, flags & FORMAT_LENIENT ? "lenient" : "strict", i,
 				     weir_code_name(verdict.code), weir_code_name(expected),
 				     verdict.err.message);
 		format_index_destroy(verdict.index);

@@ -252,6 +252,31 @@ static void lenient_null_metadata_is_none(void)
 	format_index_destroy(index);
 }
 
+/* Spare bytes are there to be read, not to be believed: nothing behind the header is of it. */
+static void what_stands_behind_the_header_is_no_part_of_it(void)
+{
+	const char *header = "{" A_F32 ",\"b\":" ENTRY("F32", "[1]", 4, 8) "}";
+	size_t len = strlen(header);
+
+	for (size_t cut = 1; cut < len; cut++) {
+		struct format_input in = make_input(header, len, 0, 8, 0);
+		struct verdict plain, spare;
+
+		in.spare_bytes = FORMAT_SPARE_BYTES; /* of data, it says */
+		in.text = realloc(in.text, in.text_bytes + FORMAT_SPARE_BYTES);
+		check(in.text);
+		store_le64(in.text, cut);
+		in.file_bytes = 8 + cut + 8;
+		spare = judge_input(in);
+		plain = judge_input(make_input(header, cut, 0, 8, 0));
+		check(plain.code < 0);
+		check_int(spare.code, plain.code);
+		check_str(spare.err.message, plain.err.message);
+		plain = judge_input(with_spare(make_input(header, cut, 0, 8, 0)));
+		check_int(plain.code, spare.code);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test tests[] = {
@@ -274,6 +299,7 @@ int main(int argc, char **argv)
 		TEST(metadata_may_stand_anywhere_and_be_empty),
 		TEST(lenient_keeps_the_last_of_what_stands_twice),
 		TEST(lenient_null_metadata_is_none),
+		TEST(what_stands_behind_the_header_is_no_part_of_it),
 	};
 
 	return tests_run(argc, argv, tests, array_size(tests));

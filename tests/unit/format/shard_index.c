@@ -76,6 +76,35 @@ static void names_and_shards_come_out(void)
 	shard_index_destroy(index);
 }
 
+/* With and without blanks, and with escapes between entries that have none. */
+static void entries_are_read_alike_however_they_are_written(void)
+{
+	static const struct bytes texts[] = {
+		BYTES(MAP("\"a\":\"x\",\"b\":\"x\",\"c\":\"y\"")),
+		BYTES(MAP("\"a\": \"x\", \"b\": \"x\", \"c\": \"y\"")),
+		BYTES(MAP("\n  \"a\": \"x\",\n  \"b\": \"x\",\n  \"c\": \"y\"\n")),
+		BYTES(MAP("\"a\" : \"x\" ,\"b\":  \"x\" , \"c\":\t\"y\" ")),
+		BYTES(MAP("\"a\":\"\\u0078\",\"\\u0062\":\"x\",\"c\":\"y\"")),
+	};
+
+	for (size_t i = 0; i < array_size(texts); i++) {
+		struct shard_index *index = take(texts[i]);
+
+		check_int(index->entry_count, 3);
+		check_int(index->shard_count, 2);
+		check_int(shard_index_find(index, BYTES("a"))->shard, 0);
+		check_int(shard_index_find(index, BYTES("b"))->shard, 0);
+		check_int(shard_index_find(index, BYTES("c"))->shard, 1);
+		shard_index_destroy(index);
+	}
+	refuse(WEIR_H_SCHEMA, BYTES(MAP("\"a\":1")));
+	refuse(WEIR_H_SCHEMA, BYTES(MAP("\"a\": null")));
+	refuse(WEIR_H_JSON, BYTES(MAP("\"a\" \"x\"")));
+	refuse(WEIR_H_JSON, BYTES("{\"weight_map\":{\"a\":\""));
+	refuse(WEIR_H_JSON, BYTES("{\"weight_map\":{\"a\": "));
+	refuse(WEIR_H_JSON, BYTES("{\"weight_map\":{\"a\""));
+}
+
 static void an_empty_map_is_an_index(void)
 {
 	struct shard_index *index = take(BYTES(MAP("")));
@@ -190,6 +219,7 @@ int main(int argc, char **argv)
 {
 	static const struct test tests[] = {
 		TEST(names_and_shards_come_out),
+		TEST(entries_are_read_alike_however_they_are_written),
 		TEST(an_empty_map_is_an_index),
 		TEST(IX_01_shard_names_that_leave_the_directory),
 		TEST(IX_07_members_of_the_wrong_type),
