@@ -105,6 +105,8 @@ int error_class(int os_errno)
 		return WEIR_CONFLICT;
 	case ESTALE:
 		return WEIR_CHANGED;
+	case EPROTO:
+		return WEIR_PROTO;
 	case ENOTCONN:
 	case ECONNABORTED:
 		return WEIR_PEER_GONE;

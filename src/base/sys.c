@@ -40,6 +40,41 @@ static int real_clone_file(int to, int from)
 	return ioctl(to, FICLONE, from);
 }
 
+static int real_ioctl(int fd, unsigned long request, void *arg)
+{
+	return ioctl(fd, request, arg);
+}
+
+static int real_fcntl(int fd, int command, int arg)
+{
+	return fcntl(fd, command, arg);
+}
+
+static int real_mbind(void *at, size_t len, int mode, const unsigned long *nodes,
+		      unsigned long bits, unsigned flags)
+{
+	return (int)syscall(SYS_mbind, at, len, mode, nodes, bits, flags);
+}
+
+static int real_futex(uint32_t *word, int op, uint32_t value, const struct timespec *until,
+		      uint32_t mask)
+{
+	return (int)syscall(SYS_futex, word, op, value, until, NULL, mask);
+}
+
+static int real_pidfd_open(pid_t pid, unsigned flags)
+{
+	return (int)syscall(SYS_pidfd_open, pid, flags);
+}
+
+static int64_t real_real_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 static int64_t real_now_ns(void)
 {
 	struct timespec now;
@@ -80,11 +115,19 @@ static const struct sys real = {
 	.cachestat = real_cachestat,
 	.copy_file_range = copy_file_range,
 	.clone_file = real_clone_file,
+	.symlinkat = symlinkat,
+	.readlinkat = readlinkat,
+	.ioctl = real_ioctl,
+	.fcntl = real_fcntl,
 	.mmap = mmap,
 	.munmap = munmap,
 	.madvise = madvise,
+	.mbind = real_mbind,
 	.thread_create = pthread_create,
 	.now_ns = real_now_ns,
+	.real_ns = real_real_ns,
+	.futex = real_futex,
+	.pidfd_open = real_pidfd_open,
 	.random = real_random,
 };
 

@@ -16,6 +16,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
+#include <time.h>
 
 /* cachestat(2), which the C library does not declare yet. */
 struct sys_cache_range {
@@ -51,16 +52,26 @@ struct sys {
 	ssize_t (*copy_file_range)(int from, off_t *from_off, int to, off_t *to_off, size_t len,
 				   unsigned flags);
 	int (*clone_file)(int to, int from); /* ioctl FICLONE */
+	int (*symlinkat)(const char *target, int dir, const char *path);
+	ssize_t (*readlinkat)(int dir, const char *path, char *out, size_t size);
+	int (*ioctl)(int fd, unsigned long request, void *arg);
+	int (*fcntl)(int fd, int command, int arg);
 
 	/* Memory. */
 	void *(*mmap)(void *at, size_t len, int prot, int flags, int fd, off_t off);
 	int (*munmap)(void *at, size_t len);
 	int (*madvise)(void *at, size_t len, int advice);
+	int (*mbind)(void *at, size_t len, int mode, const unsigned long *nodes, unsigned long bits,
+		     unsigned flags);
 
 	/* Threads, time, chance. */
 	int (*thread_create)(pthread_t *out, const pthread_attr_t *attr, void *(*run)(void *),
-			     void *arg);     /* returns an errno */
-	int64_t (*now_ns)(void);             /* CLOCK_MONOTONIC */
+			     void *arg); /* returns an errno */
+	int64_t (*now_ns)(void);         /* CLOCK_MONOTONIC */
+	int64_t (*real_ns)(void);        /* CLOCK_REALTIME: for time that others named, only */
+	int (*futex)(uint32_t *word, int op, uint32_t value, const struct timespec *until,
+		     uint32_t mask);
+	int (*pidfd_open)(pid_t pid, unsigned flags);
 	int (*random)(void *to, size_t len); /* fills all of it, or -1; len <= 256 */
 };
 

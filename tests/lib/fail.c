@@ -240,6 +240,19 @@ ENTRY(ssize_t, copy_file_range,
       (int from, off_t *from_off, int to, off_t *to_off, size_t len, unsigned flags),
       (from, from_off, to, to_off, len, flags))
 ENTRY(int, clone_file, (int to, int from), (to, from))
+ENTRY(int, symlinkat, (const char *target, int dir, const char *path), (target, dir, path))
+ENTRY(ssize_t, readlinkat, (int dir, const char *path, char *out, size_t size),
+      (dir, path, out, size))
+ENTRY(int, ioctl, (int fd, unsigned long request, void *arg), (fd, request, arg))
+ENTRY(int, fcntl, (int fd, int command, int arg), (fd, command, arg))
+ENTRY(int, mbind,
+      (void *at, size_t len, int mode, const unsigned long *nodes, unsigned long bits,
+       unsigned flags),
+      (at, len, mode, nodes, bits, flags))
+ENTRY(int, futex,
+      (uint32_t * word, int op, uint32_t value, const struct timespec *until, uint32_t mask),
+      (word, op, value, until, mask))
+ENTRY(int, pidfd_open, (pid_t pid, unsigned flags), (pid, flags))
 ENTRY(int, madvise, (void *at, size_t len, int advice), (at, len, advice))
 ENTRY(int, random, (void *to, size_t len), (to, len))
 

@@ -64,6 +64,13 @@ uint64_t fail_alloc_count(void);
 	X(cachestat)                                                                               \
 	X(copy_file_range)                                                                         \
 	X(clone_file)                                                                              \
+	X(symlinkat)                                                                               \
+	X(readlinkat)                                                                              \
+	X(ioctl)                                                                                   \
+	X(fcntl)                                                                                   \
+	X(mbind)                                                                                   \
+	X(futex)                                                                                   \
+	X(pidfd_open)                                                                              \
 	X(mmap)                                                                                    \
 	X(munmap)                                                                                  \
 	X(madvise)                                                                                 \
