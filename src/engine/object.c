@@ -113,15 +113,30 @@ struct weir_object *weir_object_ref(struct weir_object *object)
 	return object;
 }
 
-void weir_object_unref(struct weir_object *object)
+static bool drop_ref(struct weir_object *object)
 {
 	/* Acquire-release: whoever closes sees what the others did. */
-	if (!object || atomic_fetch_sub_explicit(&object->refs, 1, memory_order_acq_rel) != 1)
-		return;
-	/* In a forked child the file is the parent's, the one it writes as well: memory only. */
-	if (ctx_alive(object->ctx, NULL) == 0)
+	return object && atomic_fetch_sub_explicit(&object->refs, 1, memory_order_acq_rel) == 1;
+}
+
+/* In a forked child the file is the parent's, the one it writes as well: memory only. */
+static void destroy(struct weir_object *object, bool alive)
+{
+	if (alive)
 		object->core->source->ops->close(object->core);
 	free(object);
+}
+
+void weir_object_unref(struct weir_object *object)
+{
+	if (drop_ref(object))
+		destroy(object, ctx_alive(object->ctx, NULL) == 0);
+}
+
+void object_unref_in(struct weir_object *object, bool alive)
+{
+	if (drop_ref(object))
+		destroy(object, alive);
 }
 
 const char *weir_object_uri(const struct weir_object *object)

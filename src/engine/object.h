@@ -25,6 +25,9 @@ struct weir_object {
 	_Atomic int ended; /* committed or aborted */
 };
 
+/* weir_object_unref() for who asked already whether the context is this process's. */
+void object_unref_in(struct weir_object *object, bool alive);
+
 /* Blocking, on this thread. */
 int object_open_here(struct weir_ctx *ctx, const char *uri, const struct source_how *how,
 		     struct weir_object **out, struct weir_error *err);

@@ -129,15 +129,39 @@ static int check_dest(const struct extent *extent, const struct weir_dest *dest,
 	return 0;
 }
 
-/* Adds an extent that has been checked but for its place in the object. */
-static int add(struct weir_plan *plan, const struct extent *extent, struct weir_error *err)
+/* An extent behind the others, to be filled in; the plan has it when add() succeeds. */
+static int begin(struct weir_plan *plan, struct weir_object *object, uint64_t offset,
+		 uint64_t length, uint64_t tag, struct extent **out, struct weir_error *err)
 {
-	const char *uri = extent->object->core->uri;
-	uint64_t end;
+	const char *uri = object->core->uri;
 	int ret;
 
 	if (plan->order)
 		return error_set(err, WEIR_ARG, uri, "%s: the plan was started already", uri);
+	if (plan->count >= EXTENTS_MAX)
+		return error_set(err, WEIR_LIMIT, uri, "a plan of more than %u extents",
+				 EXTENTS_MAX);
+	ret = grow(plan, (void **)&plan->extents, plan->count, &plan->room, 1,
+		   sizeof(plan->extents[0]), err);
+	if (ret < 0)
+		return ret;
+	*out = &plan->extents[plan->count];
+	**out = (struct extent){.object = object,
+				.offset = offset,
+				.length = length,
+				.run_bytes = length,
+				.tag = tag,
+				.class_ = plan->class_,
+				.run = RUN_NONE};
+	return 0;
+}
+
+/* Adds the extent that was begun and has been checked but for its place in the object. */
+static int add(struct weir_plan *plan, struct extent *extent, struct weir_error *err)
+{
+	const char *uri = extent->object->core->uri;
+	uint64_t end;
+
 	if (extent->object->ctx != plan->ctx)
 		return error_set(err, WEIR_ARG, uri, "%s: opened in another context", uri);
 	end = extent_end(plan, extent);
@@ -146,17 +170,7 @@ static int add(struct weir_plan *plan, const struct extent *extent, struct weir_
 				"%s: %llu bytes at offset %llu reach past what an offset can say",
 				uri, (unsigned long long)extent->length,
 				(unsigned long long)extent->offset);
-	if (plan->count >= EXTENTS_MAX)
-		return error_set(err, WEIR_LIMIT, uri, "a plan of more than %u extents",
-				 EXTENTS_MAX);
-	ret = grow(plan, (void **)&plan->extents, plan->count, &plan->room, 1,
-		   sizeof(plan->extents[0]), err);
-	if (ret < 0)
-		return ret;
-	plan->extents[plan->count] = *extent;
-	plan->extents[plan->count].class_ = plan->class_;
-	plan->extents[plan->count].left = extent->length;
-	plan->extents[plan->count].run = RUN_NONE;
+	extent->left = extent->length;
 	if (counts_object(plan, plan->count))
 		weir_object_ref(extent->object);
 	plan->count++;
@@ -184,13 +198,10 @@ static int add_read(struct weir_plan *plan, struct extent *extent, const struct 
 int weir_plan_range(struct weir_plan *plan, struct weir_object *object, uint64_t offset,
 		    uint64_t length, struct weir_dest dest, uint64_t tag, struct weir_error *err)
 {
-	struct extent extent = {.object = object,
-				.offset = offset,
-				.length = length,
-				.run_bytes = length,
-				.tag = tag};
+	struct extent *extent;
+	int ret = begin(plan, object, offset, length, tag, &extent, err);
 
-	return add_read(plan, &extent, &dest, err);
+	return ret < 0 ? ret : add_read(plan, extent, &dest, err);
 }
 
 int weir_plan_object(struct weir_plan *plan, struct weir_object *object, struct weir_dest dest,
@@ -204,27 +215,25 @@ int plan_mapped(struct weir_plan *plan, struct weir_object *object, uint64_t off
 {
 	const struct source_ops *ops = object->core->source->ops;
 	const struct sys *sys = plan->ctx->sys;
-	struct extent extent = {.object = object,
-				.offset = offset,
-				.length = length,
-				.run_bytes = length,
-				.tag = tag};
 	struct source_view view;
+	struct extent *extent;
 	int ret;
 
 	if (!ops->map || offset % max_of(align, 1u) ||
 	    ops->map(object->core, offset, length, &view))
 		return 1;
-	ret = buffer_map(sys, view.mapping, view.mapping_bytes, view.at, length, &extent.mapped,
-			 err);
+	ret = begin(plan, object, offset, length, tag, &extent, err);
+	if (ret == 0)
+		ret = buffer_map(sys, view.mapping, view.mapping_bytes, view.at, length,
+				 &extent->mapped, err);
 	if (ret < 0) {
 		sys->munmap(view.mapping, (size_t)view.mapping_bytes);
 		return ret;
 	}
-	extent.memory = view.at;
-	ret = add(plan, &extent, err);
+	extent->memory = view.at;
+	ret = add(plan, extent, err);
 	if (ret)
-		weir_buffer_unref(extent.mapped);
+		weir_buffer_unref(extent->mapped);
 	return ret;
 }
 
@@ -262,16 +271,16 @@ int weir_plan_strided(struct weir_plan *plan, struct weir_object *object, uint64
 		      uint64_t run_bytes, const struct weir_stride *strides, unsigned stride_count,
 		      struct weir_dest dest, uint64_t tag, struct weir_error *err)
 {
-	struct extent extent = {
-		.object = object, .offset = offset, .run_bytes = run_bytes, .tag = tag};
+	struct extent *extent;
+	uint64_t length;
 	int ret;
 
 	if (stride_count > WEIR_STRIDES_MAX)
 		return error_set(err, WEIR_ARG, object->core->uri,
 				 "%s: %u levels of strides: at most %d", object->core->uri,
 				 stride_count, WEIR_STRIDES_MAX);
-	ret = check_strides(object->core->uri, offset, run_bytes, strides, stride_count,
-			    &extent.length, err);
+	ret = check_strides(object->core->uri, offset, run_bytes, strides, stride_count, &length,
+			    err);
 	if (ret < 0)
 		return ret;
 	if (plan->stride_count > UINT32_MAX - WEIR_STRIDES_MAX)
@@ -283,25 +292,23 @@ int weir_plan_strided(struct weir_plan *plan, struct weir_object *object, uint64
 	if (stride_count)
 		memcpy(plan->strides + plan->stride_count, strides,
 		       stride_count * sizeof(strides[0]));
-	extent.stride_first = (uint32_t)plan->stride_count;
-	extent.stride_count = (uint8_t)stride_count;
+	ret = begin(plan, object, offset, length, tag, &extent, err);
+	if (ret < 0)
+		return ret;
+	extent->run_bytes = run_bytes;
+	extent->stride_first = (uint32_t)plan->stride_count;
+	extent->stride_count = (uint8_t)stride_count;
 	plan->stride_count += stride_count;
-	return add_read(plan, &extent, &dest, err);
+	return add_read(plan, extent, &dest, err);
 }
 
 int weir_plan_write(struct weir_plan *plan, struct weir_object *object, uint64_t offset,
 		    const void *memory, uint64_t length, uint64_t tag, struct weir_error *err)
 {
 	const char *uri = object->core->uri;
-	struct extent extent = {.object = object,
-				.offset = offset,
-				.length = length,
-				.run_bytes = length,
-				.tag = tag,
-				.write = true};
+	struct extent *extent;
+	int ret;
 
-	/* Written from, never to: the cast takes no promise back. */
-	memcpy(&extent.memory, &memory, sizeof(memory));
 	if (!object->core->writing)
 		return error_set(err, WEIR_ARG, uri, "%s: was opened for reading", uri);
 	if (!size_inside(offset, length, object->core->size_bytes))
@@ -311,7 +318,13 @@ int weir_plan_write(struct weir_plan *plan, struct weir_object *object, uint64_t
 				(unsigned long long)object->core->size_bytes);
 	if (!memory && length)
 		return error_set(err, WEIR_ARG, uri, "%s: written from NULL", uri);
-	return add(plan, &extent, err);
+	ret = begin(plan, object, offset, length, tag, &extent, err);
+	if (ret < 0)
+		return ret;
+	extent->write = true;
+	/* Written from, never to: the cast takes no promise back. */
+	memcpy(&extent->memory, &memory, sizeof(memory));
+	return add(plan, extent, err);
 }
 
 /* ---- Where an extent's bytes are ---- */

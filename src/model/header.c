@@ -19,9 +19,9 @@
 #include "format/safetensors.h"
 #include "model/opening.h"
 
-/* Of the first file; the step of the others, a page; and where guessing ends. */
+/* Of the first file; the step of the others; and where guessing ends. */
 #define GUESS_FIRST ((uint64_t)32 << 10)
-#define GUESS_STEP  ((uint64_t)4 << 10)
+#define GUESS_STEP  ((uint64_t)512)
 #define GUESS_MAX   ((uint64_t)4 << 20)
 
 /* Bytes of a file's start, in memory of their own, and spare ones behind them. */
@@ -153,8 +153,8 @@ static uint64_t guess_for(const struct header_guess *guess, const struct weir_ob
 {
 	uint64_t longest = atomic_load_explicit(&guess->longest, memory_order_relaxed);
 
-	if (longest == 0)
-		longest = GUESS_FIRST;
+	/* A little more than the longest: a second read costs more than it. */
+	longest = longest ? longest + longest / 16 : GUESS_FIRST;
 	return min_of(min_of(round_up(longest, GUESS_STEP), GUESS_MAX), object->core->size_bytes);
 }
 

@@ -42,13 +42,16 @@ static void discharge(struct weir_model *model, uint64_t bytes)
 
 void weir_model_close(struct weir_model *model)
 {
+	bool alive;
+
 	if (!model)
 		return;
+	alive = ctx_alive(model->ctx, NULL) == 0;
 	for (uint32_t i = 0; i < model->shard_count; i++) {
-		weir_object_unref(model->shards[i].object);
+		object_unref_in(model->shards[i].object, alive);
 		format_index_destroy(model->shards[i].index);
 	}
-	if (ctx_alive(model->ctx, NULL) == 0)
+	if (alive)
 		discharge(model, model->charged_bytes);
 	free(model->tensors);
 	arena_fini(&model->arena);

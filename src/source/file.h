@@ -95,7 +95,7 @@ struct file_window {
 
 struct file_object {
 	struct source_object object;
-	char *path;       /* owned; NULL where it is being written */
+	char *path;       /* in text, as the URI; NULL where it is being written */
 	int open_flags;   /* with which it was opened, and is opened again */
 	struct list link; /* file_source.open, or on no list */
 	_Atomic uint32_t holds;
@@ -120,6 +120,8 @@ struct file_object {
 	uint32_t probes; /* counts samples, so that no two windows are sampled at the same places */
 
 	struct file_draft *draft; /* being written; owned */
+
+	char text[];
 };
 
 static inline struct file_source *file_source_of(struct source *source)
@@ -150,9 +152,13 @@ void file_close(struct source_object *object);
 int64_t file_read(struct source_object *object, void *to, uint64_t offset, uint64_t length,
 		  struct weir_error *err);
 
-/* An object around a descriptor that is open already, which it owns from then on, failing or not. */
-int file_object_create(struct source *source, int fd, const char *uri, const struct source_how *how,
-		       struct file_object **out, struct weir_error *err);
+/*
+ * An object around a descriptor that is open already, which it owns from then on, failing or not.  path
+ * NULL: it cannot be opened again.
+ */
+int file_object_create(struct source *source, int fd, const char *path, const char *uri,
+		       const struct source_how *how, struct file_object **out,
+		       struct weir_error *err);
 
 /*
  * The alignment that requests past the page cache need, and a descriptor for them unless that can wait

@@ -92,20 +92,34 @@ static uint32_t request_bytes(struct file_source *source)
 	return ring == FILE_RING_POSSIBLE ? FILE_RING_REQUEST_BYTES : FILE_THREAD_REQUEST_BYTES;
 }
 
-int file_object_create(struct source *source, int fd, const char *uri, const struct source_how *how,
-		       struct file_object **out, struct weir_error *err)
+/* With both names behind it; mostly they are one. */
+static struct file_object *allocate(const char *path, const char *uri)
 {
-	struct file_object *file = calloc(1, sizeof(*file));
-	char *name = strdup(uri);
+	size_t uri_bytes = strlen(uri) + 1;
+	size_t path_bytes = path && strcmp(path, uri) != 0 ? strlen(path) + 1 : 0;
+	struct file_object *file = calloc(1, sizeof(*file) + uri_bytes + path_bytes);
 
-	if (!file || !name) {
-		free(file);
-		free(name);
+	if (!file)
+		return NULL;
+	file->object.uri = memcpy(file->text, uri, uri_bytes);
+	if (path_bytes)
+		file->path = memcpy(file->text + uri_bytes, path, path_bytes);
+	else if (path)
+		file->path = file->text;
+	return file;
+}
+
+int file_object_create(struct source *source, int fd, const char *path, const char *uri,
+		       const struct source_how *how, struct file_object **out,
+		       struct weir_error *err)
+{
+	struct file_object *file = allocate(path, uri);
+
+	if (!file) {
 		source->env->sys->close(fd);
 		return error_nomem(err, uri, "the object");
 	}
 	file->object.source = source;
-	file->object.uri = name;
 	file->object.offset_align = 1;
 	file->object.memory_align = 1;
 	file->object.request_bytes = request_bytes(file_source_of(source));
@@ -180,17 +194,6 @@ int file_open_direct(struct file_object *file, const char *path, int flags, cons
 	return 0;
 }
 
-static int fill(struct file_object *file, const char *path, const struct statx *stx,
-		struct weir_error *err)
-{
-	file->object.size_bytes = stx->stx_size;
-	file_set_version(file, stx);
-	file->path = strdup(path);
-	if (!file->path)
-		return error_nomem(err, file->object.uri, "the path");
-	return file_open_direct(file, path, O_RDONLY, stx, err);
-}
-
 int file_open(struct source *source, const char *path, const char *uri,
 	      const struct source_how *how, struct source_object **out, struct weir_error *err)
 {
@@ -210,11 +213,13 @@ int file_open(struct source *source, const char *path, const char *uri,
 		sys->close(fd);
 		return ret;
 	}
-	ret = file_object_create(source, fd, uri, how, &file, err);
+	ret = file_object_create(source, fd, path, uri, how, &file, err);
 	if (ret)
 		return ret;
 	file->open_flags = flags;
-	ret = fill(file, path, &stx, err);
+	file->object.size_bytes = stx.stx_size;
+	file_set_version(file, &stx);
+	ret = file_open_direct(file, path, O_RDONLY, &stx, err);
 	if (ret) {
 		file_close(&file->object);
 		return ret;
@@ -283,7 +288,5 @@ void file_close(struct source_object *object)
 	file_close_fds(file);
 	if (ours)
 		lock_fini(&file->lock);
-	free(file->path);
-	free(object->uri);
 	free(file);
 }

@@ -312,7 +312,7 @@ int file_create(struct source *source, const char *path, const char *uri, uint64
 	ret = make_draft(sys, path, uri, &draft, &fd, err);
 	if (ret)
 		return ret;
-	ret = file_object_create(source, fd, uri, how, &file, err);
+	ret = file_object_create(source, fd, NULL, uri, how, &file, err);
 	if (ret) {
 		remove_temporary(sys, draft);
 		free_draft(sys, draft);
