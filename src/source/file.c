@@ -37,7 +37,7 @@ static void choice(struct source *base, struct weir_choice *out)
 
 static const struct source_ops file_ops = {
 	.scheme = "file",
-	.features = SOURCE_WRITES | SOURCE_LISTS,
+	.features = SOURCE_WRITES | SOURCE_LISTS | SOURCE_ONE_DIRECT_LANE,
 	.destroy = destroy,
 	.open = file_open,
 	.stat = file_stat,
