@@ -14,6 +14,7 @@
 #include "weir/digest.h"
 #include "weir/dtype.h"
 #include "weir/error.h"
+#include "weir/feed.h"
 #include "weir/load.h"
 #include "weir/log.h"
 #include "weir/memory.h"

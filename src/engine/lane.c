@@ -17,6 +17,7 @@
 #include "base/size.h"
 #include "engine/context.h"
 #include "engine/depth.h"
+#include "engine/rest.h"
 #include "engine/staging.h"
 #include "engine/transfer.h"
 
@@ -201,24 +202,10 @@ static uint64_t needed_end(const struct part *part)
 		       : min_of(part->end, size);
 }
 
-/*
- * Asks for the rest of what came back short.  A direct read goes on at a block border, so what is behind
- * the last whole block is read once more; without a whole block it goes on through the page cache.
- */
+/* Asks for the rest of what came back short. */
 static bool resubmit(struct lane *lane, struct part *part)
 {
-	struct request *request = &part->request;
-	uint64_t step = (uint64_t)request->result;
-
-	if (request->way == WAY_DIRECT)
-		step = round_down(step, request->object->offset_align);
-	if (step == 0) {
-		request->way = WAY_BUFFERED;
-		step = (uint64_t)request->result;
-	}
-	request->offset += step;
-	request->memory = (char *)request->memory + step;
-	request->length -= (uint32_t)step;
+	request_rest(&part->request);
 	count(&part->sweep->transfer->counters, short_reads, 1);
 	return submit(lane, part);
 }

@@ -7,6 +7,7 @@
 #include "engine/group.h"
 #include "engine/object_call.h"
 #include "engine/request.h"
+#include "weir/feed.h"
 
 /* ---- On this thread ---- */
 
@@ -105,6 +106,26 @@ int weir_object_open(struct weir_ctx *ctx, const char *uri, const struct weir_ob
 	call = object_call_new(ctx, uri, &copy, run_open, err);
 	return call ? object_call_run(call, uri, &copy, object_call_take_object, out, err)
 		    : WEIR_NOMEM;
+}
+
+/* No helper: looking at a descriptor asks no file server, and a server may have no time for a thread. */
+int weir_object_from_fd(struct weir_ctx *ctx, int fd, const char *name,
+			const struct weir_object_opts *opts, struct weir_object **out,
+			struct weir_error *err)
+{
+	struct source_object *core = NULL;
+	struct weir_object_opts copy;
+	struct source_how how;
+	struct group *group;
+	int ret = object_call_begin(ctx, name, opts, &copy, err);
+
+	if (ret == 0)
+		ret = ctx_group(ctx, "file", &group, err);
+	if (ret < 0)
+		return ret;
+	how = (struct source_how){copy.direct, copy.cache, copy.flags};
+	ret = group->source->ops->adopt(group->source, fd, name, &how, &core, err);
+	return ret < 0 ? ret : object_wrap(ctx, group, core, out, err);
 }
 
 struct weir_object *weir_object_ref(struct weir_object *object)

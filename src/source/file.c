@@ -50,6 +50,7 @@ static const struct source_ops file_ops = {
 	.commit = file_commit,
 	.abort = file_abort,
 	.mkdir = file_mkdir,
+	.adopt = file_adopt,
 	.close = file_close,
 	.check = file_check,
 	.way = file_way,

@@ -4,6 +4,7 @@
  *
  *	file.c         the source itself, its table, what it chose
  *	file_open.c    objects: opening, reading headers, closing
+ *	file_adopt.c   objects around a descriptor that is open already
  *	file_version.c what the kernel says of a file, and whether it is still the same
  *	file_hold.c    descriptors, and doing without them
  *	file_cache.c   what of an object is in the page cache, and what that is worth
@@ -172,6 +173,11 @@ void file_log_no_direct(const struct file_object *file, int os_errno);
 
 /* A descriptor past the cache was had. */
 void file_saw_direct(struct file_source *source);
+
+/* ---- file_adopt.c ---- */
+
+int file_adopt(struct source *source, int fd, const char *uri, const struct source_how *how,
+	       struct source_object **out, struct weir_error *err);
 
 /* ---- file_version.c ---- */
 

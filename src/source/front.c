@@ -25,6 +25,12 @@ void front_init(struct front *front, const struct source_ops *ops, const struct 
 	front->ops.features = next->ops->features;
 	if (!next->ops->map)
 		front->ops.map = NULL;
+	if (!next->ops->adopt)
+		front->ops.adopt = NULL;
+	if (!next->ops->lane_pin)
+		front->ops.lane_pin = NULL;
+	if (!next->ops->lane_listen)
+		front->ops.lane_listen = NULL;
 	front->source.ops = &front->ops;
 	front->source.env = next->env;
 	front->next = next;
@@ -66,6 +72,16 @@ int front_open(struct source *source, const char *path, const char *uri,
 	struct source *next = front(source)->next;
 	struct source_object *object;
 	int ret = next->ops->open(next, path, uri, how, &object, err);
+
+	return ret ? ret : wrap(source, object, out, err);
+}
+
+int front_adopt(struct source *source, int fd, const char *uri, const struct source_how *how,
+		struct source_object **out, struct weir_error *err)
+{
+	struct source *next = front(source)->next;
+	struct source_object *object;
+	int ret = next->ops->adopt(next, fd, uri, how, &object, err);
 
 	return ret ? ret : wrap(source, object, out, err);
 }

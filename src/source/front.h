@@ -65,6 +65,8 @@ struct source_object *front_next_object(struct source_object *object);
 
 int front_open(struct source *source, const char *path, const char *uri,
 	       const struct source_how *how, struct source_object **out, struct weir_error *err);
+int front_adopt(struct source *source, int fd, const char *uri, const struct source_how *how,
+		struct source_object **out, struct weir_error *err);
 int front_stat(struct source *source, const char *path, const char *uri,
 	       const struct source_how *how, struct weir_stat *out, struct weir_error *err);
 int front_describe(struct source_object *object, struct weir_stat *out, struct weir_error *err);
@@ -89,6 +91,9 @@ int front_lane_create(struct source *source, const struct lane_how *how, struct 
 		      struct weir_error *err);
 void front_lane_destroy(struct source_lane *lane);
 void front_lane_register(struct source_lane *lane, void *memory, uint64_t bytes);
+uint32_t front_lane_pin(struct source_lane *lane, void *memory, uint64_t bytes);
+void front_lane_unpin(struct source_lane *lane, uint32_t pin);
+bool front_lane_listen(struct source_lane *lane, const struct bell *bell);
 int front_submit(struct source_lane *lane, struct request *request);
 unsigned front_reap(struct source_lane *lane, struct request **out, unsigned max,
 		    int64_t deadline_ns);

@@ -76,6 +76,28 @@ void front_lane_register(struct source_lane *base, void *memory, uint64_t bytes)
 	next->source->ops->lane_register(next, memory, bytes);
 }
 
+uint32_t front_lane_pin(struct source_lane *base, void *memory, uint64_t bytes)
+{
+	struct source_lane *next = front_lane(base)->next;
+
+	return next->source->ops->lane_pin(next, memory, bytes);
+}
+
+void front_lane_unpin(struct source_lane *base, uint32_t pin)
+{
+	struct source_lane *next = front_lane(base)->next;
+
+	next->source->ops->lane_unpin(next, pin);
+}
+
+/* What waits here for its time holds nothing up: the bell ends the next lane's sleep, and ours. */
+bool front_lane_listen(struct source_lane *base, const struct bell *bell)
+{
+	struct source_lane *next = front_lane(base)->next;
+
+	return next->source->ops->lane_listen(next, bell);
+}
+
 /* ---- Slots ---- */
 
 static struct front_slot *slot_of(struct list *link)

@@ -28,6 +28,7 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "base/bell.h"
 #include "base/compiler.h"
 #include "base/list.h"
 #include "base/log.h"
@@ -85,6 +86,7 @@ struct request {
 	uint32_t length;     /* at most REQUEST_MAX */
 	uint8_t op;          /* enum request_op */
 	uint8_t way;         /* enum request_way */
+	uint32_t pin;        /* of lane_pin(), which all of the memory lies in; 0: none */
 	int64_t deadline_ns; /* no further try is made past it; 0: none.  Who submits still waits */
 
 	/* Set by the lane. */
@@ -166,6 +168,13 @@ struct source_ops {
 	int (*mkdir)(struct source *source, const char *path, const char *uri,
 		     struct weir_error *err);
 
+	/*
+	 * An object around a descriptor, which stays the caller's; for reading, writing or both, as the
+	 * descriptor is.  NULL: this source has no descriptors.
+	 */
+	int (*adopt)(struct source *source, int fd, const char *uri, const struct source_how *how,
+		     struct source_object **out, struct weir_error *err);
+
 	/* ---- Objects: never block ---- */
 
 	/* No requests in flight.  Frees it; what was being written and not committed is removed. */
@@ -192,6 +201,19 @@ struct source_ops {
 	/* Staging memory that many requests will name: pinned once, where that is possible.  Any
 	 * return value is fine. */
 	void (*lane_register)(struct source_lane *lane, void *memory, uint64_t bytes);
+
+	/*
+	 * Memory that requests name by a number (request.pin): pinned until lane_unpin(), which requests in
+	 * flight outlive.  On the driving thread.  0: refused.  Both NULL: there is no such thing here.
+	 */
+	uint32_t (*lane_pin)(struct source_lane *lane, void *memory, uint64_t bytes);
+	void (*lane_unpin)(struct source_lane *lane, uint32_t pin);
+
+	/*
+	 * From now on reap also ends for the bell, which outlives the lane; on the driving thread or before
+	 * there is one.  False, or NULL: the lane cannot.
+	 */
+	bool (*lane_listen)(struct source_lane *lane, const struct bell *bell);
 
 	/* 0, or WEIR_LIMIT: as many in flight as the lane takes. */
 	int (*submit)(struct source_lane *lane, struct request *request);
