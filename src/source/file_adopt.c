@@ -79,7 +79,7 @@ int file_adopt(struct source *source, int fd, const char *uri, const struct sour
 	if (copy < 0)
 		return copy;
 	live.flags |= WEIR_OBJECT_LIVE;
-	ret = file_object_create(source, copy, uri, &live, &file, err);
+	ret = file_object_create(source, copy, NULL, uri, &live, &file, err);
 	if (ret)
 		return ret;
 	file->object.size_bytes = stx.stx_size;
