@@ -141,10 +141,12 @@ static int begin(struct weir_plan *plan, struct weir_object *object, uint64_t of
 	if (plan->count >= EXTENTS_MAX)
 		return error_set(err, WEIR_LIMIT, uri, "a plan of more than %u extents",
 				 EXTENTS_MAX);
-	ret = grow(plan, (void **)&plan->extents, plan->count, &plan->room, 1,
-		   sizeof(plan->extents[0]), err);
-	if (ret < 0)
-		return ret;
+	if (plan->count == plan->room) {
+		ret = grow(plan, (void **)&plan->extents, plan->count, &plan->room, 1,
+			   sizeof(plan->extents[0]), err);
+		if (ret < 0)
+			return ret;
+	}
 	*out = &plan->extents[plan->count];
 	**out = (struct extent){.object = object,
 				.offset = offset,

@@ -86,11 +86,20 @@ static int wrong_type(struct reader *r, const char *what)
 	return ret < 0 ? ret : json_fail(&r->json, WEIR_H_SCHEMA, at, "%s", what);
 }
 
+/* Not inlined: its text would be zeroed for every entry. */
+__attribute__((cold, noinline)) static int refuse_shard(struct reader *r, struct bytes name)
+{
+	struct quoted quoted;
+
+	return json_fail(&r->json, WEIR_H_NAME, name.at,
+			 "shard '%s' is not the name of a file inside the directory",
+			 quote(&quoted, (struct bytes){name.at, min_of(name.len, (size_t)60)}));
+}
+
 /* The number of that shard; a new one where it has none yet. */
 static int intern_shard(struct reader *r, struct bytes name, uint32_t *out)
 {
 	struct shard_index *index = r->index;
-	struct quoted quoted;
 
 	/* Entries of one shard mostly stand together. */
 	if (index->entry_count) {
@@ -103,10 +112,7 @@ static int intern_shard(struct reader *r, struct bytes name, uint32_t *out)
 		}
 	}
 	if (!shard_name_allowed(name))
-		return json_fail(
-			&r->json, WEIR_H_NAME, name.at,
-			"shard '%s' is not the name of a file inside the directory",
-			quote(&quoted, (struct bytes){name.at, min_of(name.len, (size_t)60)}));
+		return refuse_shard(r, name);
 	r->shards[index->shard_count] = text_of(r, name);
 	*out = format_place(r->in->text, r->shards, sizeof(*r->shards), index->shard_count,
 			    r->shard_slots, index->slot_bits);

@@ -29,8 +29,9 @@ static void note(struct strays *strays, const struct shard *shard, struct bytes 
 	}
 }
 
-static int not_there(struct opening *opening, const struct shard *shard,
-		     const struct shard_entry *entry)
+/* Not inlined: its text would be zeroed for every tensor. */
+__attribute__((cold, noinline)) static int
+not_there(struct opening *opening, const struct shard *shard, const struct shard_entry *entry)
 {
 	struct quoted quoted;
 
