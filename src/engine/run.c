@@ -14,6 +14,9 @@
 /* One job of the populator, and how far it may be ahead of the reads: twice that. */
 #define POPULATE_STEP (128 * MIB)
 
+/* A read that waits for memory behind that much of a run: memory is slower than the reads. */
+#define BEHIND_BYTES (64 * MIB)
+
 /* What each extent can rely on where its type says nothing: as malloc has it. */
 #define ALIGN_DEFAULT UINT64_C(16)
 
@@ -188,7 +191,7 @@ int run_take(struct weir_plan *plan, struct run *run, struct budget *budget, str
 	return RUN_READY;
 }
 
-/* On the populator's thread, after each step. */
+/* On a thread of the populator's, after each step. */
 static void stepped(void *arg)
 {
 	struct run *run = arg;
@@ -232,7 +235,12 @@ bool run_populated(struct run *run, struct group *group, uint64_t upto)
 		start_job(run, group);
 		ready = atomic_load_explicit(&run->job.ready, memory_order_acquire);
 	}
-	return run->populating + ready >= min_of(upto, run->bytes);
+	ready += run->populating;
+	if (ready >= min_of(upto, run->bytes))
+		return true;
+	if (ready >= BEHIND_BYTES)
+		populate_hurry(group->ctx->populator);
+	return false;
 }
 
 void run_settled(struct weir_ctx *ctx, struct run *run, struct budget *budget,

@@ -13,10 +13,22 @@
 /* Two milliseconds of zeroing: what a cancel waits for at most. */
 #define STEP_BYTES (4 * POOL_UNIT)
 
+/* One, and another that comes when the first is behind. */
+#define WORKERS 2
+
 enum thread_state {
 	THREAD_NONE,
 	THREAD_RUNS,
-	THREAD_REFUSED, /* by the system: jobs are done where they come in */
+	THREAD_REFUSED, /* by the system: the others do it all, or whoever brings the jobs */
+};
+
+struct worker {
+	struct populator *populator;
+	pthread_t thread;
+	/* Under the lock. */
+	enum thread_state state;
+	struct populate_job *job; /* whose step, or notify, is under way */
+	uint64_t from;            /* where that step began; past everything when it is through */
 };
 
 struct populator {
@@ -24,15 +36,12 @@ struct populator {
 	struct pool *pool; /* counted */
 	struct {
 		struct lock lock;
-		struct cond work; /* for the thread: a job, or the end */
-		struct cond idle; /* for a cancel: the thread is at none of your job */
-		struct list jobs;
-		const struct populate_job *busy; /* its step, or its notify, is under way */
-		bool busy_cancelled;
+		struct cond work; /* for the threads: a job, or the end */
+		struct cond idle; /* for a cancel: a thread is through with a step */
+		struct list jobs; /* of which steps have yet to begin */
 		bool ending;
-		enum thread_state state;
+		struct worker worker[WORKERS];
 	} shared; /* touch these only with shared.lock held */
-	pthread_t thread;
 };
 
 int populator_create(const struct sys *sys, struct pool *pool, struct populator **out,
@@ -48,6 +57,8 @@ int populator_create(const struct sys *sys, struct pool *pool, struct populator 
 	cond_init(&populator->shared.work);
 	cond_init(&populator->shared.idle);
 	list_init(&populator->shared.jobs);
+	for (size_t i = 0; i < WORKERS; i++)
+		populator->shared.worker[i].populator = populator;
 	*out = populator;
 	return 0;
 }
@@ -60,98 +71,120 @@ static uint64_t step_from(const struct populate_job *job, uint64_t ready)
 	return min_of(round_down(at, POOL_UNIT) + STEP_BYTES - at, job->bytes - ready);
 }
 
-/*
- * One step; true when the job is done, and then it may be gone already.  Not under the lock: only
- * whoever does the steps of a job writes its `ready`.
- */
-static bool step(struct populator *populator, struct populate_job *job)
+/* Up to where all steps of a job are through. */
+static uint64_t ready_locked(const struct populator *populator, const struct populate_job *job)
 {
-	void (*notify)(void *arg) = job->notify;
-	void *arg = job->arg;
-	uint64_t bytes = job->bytes;
-	uint64_t ready = atomic_load_explicit(&job->ready, memory_order_relaxed);
-	uint64_t more = step_from(job, ready);
+	uint64_t ready = job->begun;
 
-	if (more > 0 && pool_populate(populator->pool, (char *)job->at + ready, more, NULL) == 0)
-		ready += more;
-	else
-		ready = bytes; /* no more than slower: the read makes the pages, or fails itself */
-	/* Pairs with the owner's acquire: the pages are there before they are said to be. */
-	atomic_store_explicit(&job->ready, ready, memory_order_release);
-	if (notify)
-		notify(arg);
-	return ready == bytes;
+	for (size_t i = 0; i < WORKERS; i++)
+		if (populator->shared.worker[i].job == job)
+			ready = min_of(ready, populator->shared.worker[i].from);
+	return ready;
 }
 
-/* The first job's next step.  A job is off the list before its last step makes it the owner's. */
-static void step_first_locked(struct populator *populator)
+/*
+ * The next step of a job, without the lock in between.  The worker holds the job until its notify has
+ * returned: that is what a cancel waits for.
+ */
+static void step_locked(struct populator *populator, struct worker *worker,
+			struct populate_job *job)
 {
-	struct list *link = list_pop(&populator->shared.jobs); /* there is one: see the caller */
-	struct populate_job *job = list_entry(link, struct populate_job, link);
-	bool done;
+	uint64_t from = job->begun, more = step_from(job, from);
+	bool made;
 
-	assert(link);
-	populator->shared.busy = job;
-	populator->shared.busy_cancelled = false;
+	worker->job = job;
+	worker->from = from;
+	job->begun += more;
+	if (job->begun == job->bytes)
+		list_remove(&job->link);
 	lock_drop(&populator->shared.lock);
-	done = step(populator, job);
+	made = more > 0 && pool_populate(populator->pool, (char *)job->at + from, more, NULL) == 0;
 	lock_take(&populator->shared.lock);
-	if (!done && !populator->shared.busy_cancelled)
-		list_push_front(&populator->shared.jobs, link);
-	populator->shared.busy = NULL;
+	if (!made) { /* no more than slower: the read makes the pages, or fails itself */
+		job->begun = job->bytes;
+		list_remove(&job->link);
+	}
+	worker->from = UINT64_MAX;
+	/* Pairs with the owner's acquire: the pages are there before they are said to be. */
+	atomic_store_explicit(&job->ready, ready_locked(populator, job), memory_order_release);
+	lock_drop(&populator->shared.lock);
+	if (job->notify)
+		job->notify(job->arg);
+	lock_take(&populator->shared.lock);
+	worker->job = NULL;
 	cond_wake_all(&populator->shared.idle);
 }
 
 static void *run(void *arg)
 {
-	struct populator *populator = arg;
+	struct worker *worker = arg;
+	struct populator *populator = worker->populator;
+	struct list *jobs = &populator->shared.jobs;
 
 	lock_take(&populator->shared.lock);
 	while (!populator->shared.ending) {
-		if (list_empty(&populator->shared.jobs))
+		if (list_empty(jobs))
 			cond_wait(&populator->shared.work, &populator->shared.lock, NEVER);
 		else
-			step_first_locked(populator);
+			step_locked(populator, worker,
+				    list_entry(jobs->next, struct populate_job, link));
 	}
 	lock_drop(&populator->shared.lock);
 	return NULL;
 }
 
-static bool have_thread_locked(struct populator *populator)
+static bool have_thread_locked(struct populator *populator, unsigned which)
 {
-	if (populator->shared.state == THREAD_NONE)
-		populator->shared.state = thread_start(populator->sys, &populator->thread,
-						       "weir-memory", run, populator, NULL) == 0
-						  ? THREAD_RUNS
-						  : THREAD_REFUSED;
-	return populator->shared.state == THREAD_RUNS;
+	struct worker *worker = &populator->shared.worker[which];
+
+	if (worker->state == THREAD_NONE)
+		worker->state = thread_start(populator->sys, &worker->thread, "weir-memory", run,
+					     worker, NULL) == 0
+					? THREAD_RUNS
+					: THREAD_REFUSED;
+	return worker->state == THREAD_RUNS;
 }
 
 void populate_start(struct populator *populator, struct populate_job *job)
 {
-	bool have_thread;
+	struct worker here = {.populator = populator};
 
 	atomic_store_explicit(&job->ready, 0, memory_order_relaxed);
+	job->begun = 0;
 	list_init(&job->link);
 	lock_take(&populator->shared.lock);
-	have_thread = have_thread_locked(populator);
-	if (have_thread) {
+	if (have_thread_locked(populator, 0)) {
 		list_push(&populator->shared.jobs, &job->link);
-		cond_wake(&populator->shared.work);
+		cond_wake_all(&populator->shared.work);
+	} else {
+		do
+			step_locked(populator, &here, job);
+		while (job->begun < job->bytes);
 	}
 	lock_drop(&populator->shared.lock);
-	while (!have_thread && !step(populator, job))
-		;
+}
+
+void populate_hurry(struct populator *populator)
+{
+	lock_take(&populator->shared.lock);
+	have_thread_locked(populator, 1);
+	lock_drop(&populator->shared.lock);
+}
+
+static bool busy_locked(const struct populator *populator, const struct populate_job *job)
+{
+	for (size_t i = 0; i < WORKERS; i++)
+		if (populator->shared.worker[i].job == job)
+			return true;
+	return false;
 }
 
 void populate_cancel(struct populator *populator, struct populate_job *job)
 {
 	lock_take(&populator->shared.lock);
 	list_remove(&job->link);
-	while (populator->shared.busy == job) {
-		populator->shared.busy_cancelled = true;
+	while (busy_locked(populator, job))
 		cond_wait(&populator->shared.idle, &populator->shared.lock, NEVER);
-	}
 	lock_drop(&populator->shared.lock);
 }
 
@@ -161,10 +194,11 @@ void populator_destroy(struct populator *populator)
 		return;
 	lock_take(&populator->shared.lock);
 	populator->shared.ending = true;
-	cond_wake(&populator->shared.work);
+	cond_wake_all(&populator->shared.work);
 	lock_drop(&populator->shared.lock);
-	if (populator->shared.state == THREAD_RUNS)
-		thread_join(populator->thread);
+	for (size_t i = 0; i < WORKERS; i++)
+		if (populator->shared.worker[i].state == THREAD_RUNS)
+			thread_join(populator->shared.worker[i].thread);
 	cond_fini(&populator->shared.idle);
 	cond_fini(&populator->shared.work);
 	lock_fini(&populator->shared.lock);

@@ -157,6 +157,43 @@ static void cancel_waits_for_the_step_under_way(void)
 	end();
 }
 
+/* ---- Two threads ---- */
+
+static _Atomic unsigned steps;
+static _Atomic bool first_may_end;
+
+static int hold_the_first(void *at, size_t len, int advice)
+{
+	if (advice == 23 && atomic_fetch_add(&steps, 1) == 0)
+		while (!atomic_load(&first_may_end))
+			nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+	return madvise(at, len, advice);
+}
+
+static void what_is_ready_has_no_holes(void)
+{
+	struct sys sys = *sys_real();
+	struct populate_job job;
+
+	sys.madvise = hold_the_first;
+	begin(&sys);
+	job = take(16 * POOL_UNIT, 0);
+	atomic_store(&notified, 0);
+	populate_hurry(populator);
+	populate_start(populator, &job);
+	/* The other thread is through with the other three steps, and the first is not there. */
+	for (unsigned i = 0; i < 100000 && atomic_load(&notified) < 3; i++)
+		nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+	check_int(atomic_load(&notified), 3);
+	check_int(atomic_load(&job.ready), 0);
+	atomic_store(&first_may_end, true);
+	wait_ready(&job);
+	populate_cancel(populator, &job);
+	check_int(atomic_load(&notified), 4);
+	check_int(populated(), 16 * POOL_UNIT);
+	end();
+}
+
 /* ---- Refusals ---- */
 
 static int no_thread(pthread_t *out, const pthread_attr_t *attr, void *(*run)(void *), void *arg)
@@ -228,6 +265,9 @@ static void many_jobs_cancelled_at_random(void)
 	for (unsigned i = 0; i < 300; i++) {
 		struct populate_job job = take(8 * POOL_UNIT, 0);
 
+		if (i == 100)
+			populate_hurry(populator);
+
 		populate_start(populator, &job);
 		nanosleep(&(struct timespec){.tv_nsec = (long)chance_below(&random, 1000000)},
 			  NULL);
@@ -245,6 +285,7 @@ int main(int argc, char **argv)
 		TEST(jobs_become_ready_in_steps),
 		TEST(an_unaligned_job_is_all_done),
 		TEST(cancel_waits_for_the_step_under_way),
+		TEST(what_is_ready_has_no_holes),
 		TEST(PR_08_without_a_thread_it_is_done_at_once),
 		TEST(PR_07_a_failure_leaves_it_to_the_reads),
 		TEST(no_job_no_thread),
