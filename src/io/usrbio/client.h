@@ -23,6 +23,7 @@ struct usrbio_slot {
 	uint64_t userdata;
 	uint64_t length;
 	uint64_t room; /* bytes from the start of its buffer to the end of the iov */
+	bool landed;   /* its completion was seen; the reaping thread's */
 };
 
 struct usrbio_client {

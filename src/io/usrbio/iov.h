@@ -14,8 +14,6 @@
 #include "io/usrbio/shm.h"
 #include "weir/error.h"
 
-#define USRBIO_NODE_ANY (-1)
-
 struct usrbio_iov_opts {
 	uint64_t bytes;       /* 0: refused */
 	uint64_t block_bytes; /* 0: one block; above bytes: refused */
@@ -55,8 +53,5 @@ void usrbio_iov_unlink(struct usrbio_iov *iov);
 
 /* Removes what of link, name and mapping is ours.  Of one that was attached: the mapping. */
 void usrbio_iov_destroy(struct usrbio_iov *iov);
-
-/* Binds memory to a NUMA node, all of it: 0 or a negative errno. */
-int usrbio_bind(const struct sys *sys, void *memory, uint64_t bytes, int node);
 
 #endif

@@ -17,7 +17,8 @@
 #include "base/sys.h"
 #include "weir/error.h"
 
-#define USRBIO_SHM_NAME_MAX 256 /* of one name, its end included */
+#define USRBIO_SHM_NAME_MAX 256  /* of one name, its end included */
+#define USRBIO_NODE_ANY     (-1) /* no NUMA node: first touch decides */
 #define USRBIO_SHM_ALLOCATE                                                                        \
 	((uint64_t)1 << 30) /* up to here objects get their memory at creation */
 
@@ -35,11 +36,12 @@ struct usrbio_shm {
 must_use int usrbio_shm_dir(const struct sys *sys);
 
 /*
- * A new object "hf3fs-iov-<uuid>" of exactly that size and mode (umask applies), zero.  Up to 1 GiB its
- * memory is allocated, above that the free space is compared: NOSPACE where it does not fit.
+ * A new object "hf3fs-iov-<uuid>" of exactly that size and mode (umask applies), zero, bound to a NUMA
+ * node where one is named that there is.  Up to 1 GiB its memory is allocated, above that the free
+ * space is compared: NOSPACE where it does not fit.
  */
 must_use int usrbio_shm_create(const struct sys *sys, int dir, uint64_t bytes, mode_t mode,
-			       struct usrbio_shm *out, struct weir_error *err);
+			       int node, struct usrbio_shm *out, struct weir_error *err);
 
 /*
  * Opens what a link's target names, for an owner: one component below /dev/shm, no link followed; type, owner
@@ -54,6 +56,9 @@ must_use int usrbio_shm_open(const struct sys *sys, int dir, const char *target,
 const char *usrbio_shm_component(const char *target);
 
 void usrbio_shm_unmap(const struct sys *sys, struct usrbio_shm *shm);
+
+/* Binds memory to a NUMA node, all of it: 0 or a negative errno. */
+int usrbio_bind(const struct sys *sys, void *memory, uint64_t bytes, int node);
 
 /* Removes the name, if there is one: 0 or a negative errno. */
 int usrbio_shm_unlink(const struct sys *sys, int dir, const char *name);
