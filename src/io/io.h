@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/bell.h"
 #include "base/list.h"
 #include "base/sys.h"
 #include "weir/error.h"
@@ -30,6 +31,7 @@ struct io_op {
 	uint32_t length;
 	void *memory;
 	uint64_t offset;
+	uint32_t pin; /* of pin(), which the memory lies in; 0: none */
 
 	/* The io's answer: bytes, or a negative errno. */
 	int32_t result;
@@ -53,6 +55,17 @@ struct io_ops {
 
 	/* A hint: many operations will be inside this memory, which outlives the io. */
 	void (*register_memory)(struct io *io, void *memory, uint64_t bytes);
+
+	/*
+	 * Memory that operations name by a number: pinned until unpin(), which operations in flight
+	 * outlive.  0: refused.  NULL, both: never.
+	 */
+	uint32_t (*pin)(struct io *io, void *memory, uint64_t bytes);
+	void (*unpin)(struct io *io, uint32_t pin);
+
+	/* From now on a reap that waits ends for the bell, too, which outlives the io.  False, or NULL:
+	 * it cannot. */
+	bool (*listen)(struct io *io, const struct bell *bell);
 
 	int (*push)(struct io *io, struct io_op *op); /* 0, or WEIR_LIMIT */
 

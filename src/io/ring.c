@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * io on io_uring.  The only file that includes <liburing.h>, and the door behind which io_uring's own
- * system calls stand: tests forbid them with a seccomp filter instead of the table.
+ * io on io_uring, and the door behind which io_uring's own system calls stand: tests forbid them with a
+ * seccomp filter instead of the table.
  *
  *	push --> submission queue --enter--> kernel --completion queue--> reap
  *	             again (EAGAIN, EINTR) <--after a pause------'
@@ -14,11 +14,8 @@
  * The ring is made by any thread, switched off; the first push or reap switches it on and binds it to
  * its thread, so that completions are worked off where they are reaped and no other task is
  * interrupted.  A wake is an eventfd under a poll that stays armed; the poll writes to no memory.
- *
- * A registered range is named to the kernel once, pinned, and used for every operation inside it.
  */
 #include <errno.h>
-#include <liburing.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -28,8 +25,7 @@
 #include "base/error.h"
 #include "base/size.h"
 #include "io/fd.h"
-#include "io/io.h"
-#include "io/wake.h"
+#include "io/ring.h"
 
 /* From here on a request is a submission of its own. */
 #define ALONE_BYTES (128u << 10)
@@ -44,14 +40,6 @@
 /* How long destroy waits for operations that it cancelled. */
 #define LINGER_NS (100 * NS_PER_MS)
 
-/* Registered memory: the kernel takes pieces of at most 1 GiB. */
-#define PIECES      64
-#define PIECE_BYTES GIB
-
-/* user_data of what is not an operation; operations are aligned, so no pointer looks like these. */
-#define TAG_NOTHING 1u
-#define TAG_WAKE    2u
-
 /* Without these (Linux 5.13) the plain threads serve better. */
 #define FEATURES_NEEDED (IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG | IORING_FEAT_RSRC_TAGS)
 
@@ -59,39 +47,6 @@ enum place { /* op->scratch[0] */
 	IN_KERNEL,
 	WAITS_AGAIN,
 };
-
-struct piece {
-	uintptr_t start;
-	uint64_t bytes;
-};
-
-struct ring {
-	struct io io;
-	struct io_uring uring;
-	uint32_t depth, in_flight;
-	pid_t pid;
-	int broken; /* errno of an enter that failed for good, or 0 */
-	bool disabled;
-	bool large_waits; /* the last operation prepared was a large one */
-	pthread_t driver; /* set when it is no longer disabled */
-
-	struct list flying; /* operations in the kernel, or on the way there */
-	struct list again;  /* operations to be tried again at again_ns */
-	struct list ended;  /* operations that ended without the kernel */
-	int64_t again_ns;
-
-	struct wake wake;
-	bool wake_armed;
-
-	bool fixed; /* the table of registered buffers exists */
-	unsigned piece_count;
-	struct piece pieces[PIECES];
-};
-
-static struct ring *ring_of(struct io *io)
-{
-	return container_of(io, struct ring, io);
-}
 
 /* ---- Entering the kernel ---- */
 
@@ -112,7 +67,7 @@ static void break_ring(struct ring *ring, int os_errno)
 	for (unsigned at = *sq->khead; at != sq->sqe_tail; at++) {
 		uint64_t data = sq->sqes[at & mask].user_data;
 
-		if (data != TAG_NOTHING && data != TAG_WAKE)
+		if (data > TAG_LAST)
 			end_op(ring, (struct io_op *)(uintptr_t)data, -os_errno);
 	}
 	list_for_each_safe(link, &ring->again)
@@ -152,7 +107,7 @@ static void enter_if_needed(struct ring *ring)
 		enter(ring);
 }
 
-static struct io_uring_sqe *take_sqe(struct ring *ring)
+struct io_uring_sqe *ring_take_sqe(struct ring *ring)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->uring);
 
@@ -181,26 +136,13 @@ static bool switch_on(struct ring *ring)
 
 /* ---- Operations ---- */
 
-static int find_piece(const struct ring *ring, const struct io_op *op)
-{
-	uintptr_t at = (uintptr_t)op->memory;
-
-	for (unsigned i = 0; i < ring->piece_count; i++) {
-		const struct piece *piece = &ring->pieces[i];
-
-		if (at >= piece->start && size_inside(at - piece->start, op->length, piece->bytes))
-			return (int)i;
-	}
-	return -1;
-}
-
 static void prepare(const struct ring *ring, struct io_uring_sqe *sqe, struct io_op *op)
 {
 	static const uint8_t codes[2][2] = {
 		{IORING_OP_READ, IORING_OP_READ_FIXED},
 		{IORING_OP_WRITE, IORING_OP_WRITE_FIXED},
 	};
-	int piece = find_piece(ring, op);
+	int piece = op->pin ? (int)op->pin - 1 : ring_find_piece(ring, op);
 
 	io_uring_prep_rw(codes[op->code == IO_WRITE][piece >= 0], sqe, op->fd, op->memory,
 			 op->length, op->offset);
@@ -232,7 +174,7 @@ static void issue(struct ring *ring, struct io_op *op)
 
 	if (must_go(ring, op))
 		enter(ring);
-	sqe = take_sqe(ring);
+	sqe = ring_take_sqe(ring);
 	if (unlikely(!sqe)) {
 		if (ring->broken)
 			end_op(ring, op, -ring->broken);
@@ -289,7 +231,7 @@ static void ring_cancel(struct io *io, struct io_op *op)
 	}
 	if (ring->broken)
 		return;
-	sqe = take_sqe(ring);
+	sqe = ring_take_sqe(ring);
 	if (!sqe) /* no room even now: cancelling is a wish, and the operation ends without it */
 		return;
 	io_uring_prep_cancel(sqe, op, 0);
@@ -318,7 +260,9 @@ static bool take_cqe(struct ring *ring, const struct io_uring_cqe *cqe, struct i
 
 	if (cqe->user_data == TAG_WAKE && !(cqe->flags & IORING_CQE_F_MORE))
 		ring->wake_armed = false;
-	if (cqe->user_data == TAG_WAKE || cqe->user_data == TAG_NOTHING)
+	if (cqe->user_data == TAG_BELL)
+		ring_bell_ended(ring, cqe->res);
+	if (cqe->user_data <= TAG_LAST)
 		return false;
 	op = (struct io_op *)(uintptr_t)cqe->user_data;
 	if (unlikely(cqe->res == -EAGAIN || cqe->res == -EINTR)) {
@@ -356,7 +300,7 @@ static void arm_wake(struct ring *ring)
 	if (likely(ring->wake_armed) || ring->broken)
 		return;
 	wake_drain(&ring->wake);
-	sqe = take_sqe(ring);
+	sqe = ring_take_sqe(ring);
 	if (!sqe)
 		return;
 	io_uring_prep_poll_multishot(sqe, ring->wake.fd, POLLIN);
@@ -364,25 +308,40 @@ static void arm_wake(struct ring *ring)
 	ring->wake_armed = true;
 }
 
-static void wait_until(struct ring *ring, int64_t until_ns)
+static void sleep_until(struct ring *ring, int64_t left_ns)
+{
+	struct __kernel_timespec timeout = {left_ns / NS_PER_SEC, left_ns % NS_PER_SEC};
+	struct io_uring_cqe *cqe;
+
+	if (ring->broken) {
+		ring->io.system_calls++;
+		wake_wait(&ring->wake, left_ns);
+		return;
+	}
+	judge(ring, io_uring_submit_and_wait_timeout(&ring->uring, &cqe, 1,
+						     left_ns == NEVER ? NULL : &timeout, NULL));
+}
+
+/* False: the bell rang, and there was no waiting. */
+static bool wait_until(struct ring *ring, int64_t until_ns)
 {
 	int64_t left = until_ns == NEVER ? NEVER : until_ns - ring->io.sys->now_ns();
-	struct __kernel_timespec timeout;
-	struct io_uring_cqe *cqe;
 
 	if (left <= 0) {
 		enter_if_needed(ring);
-		return;
+		return true;
 	}
-	if (ring->broken) {
-		ring->io.system_calls++;
-		wake_wait(&ring->wake, left);
-		return;
+	if (likely(!ring->bell)) {
+		sleep_until(ring, left);
+		return true;
 	}
-	timeout.tv_sec = left / NS_PER_SEC;
-	timeout.tv_nsec = left % NS_PER_SEC;
-	judge(ring, io_uring_submit_and_wait_timeout(&ring->uring, &cqe, 1,
-						     left == NEVER ? NULL : &timeout, NULL));
+	if (!ring_bell_wait(ring, &left)) {
+		enter_if_needed(ring);
+		return false;
+	}
+	sleep_until(ring, left);
+	ring_bell_done(ring);
+	return true;
 }
 
 static unsigned ring_reap(struct io *io, struct io_op **out, unsigned max, int64_t deadline_ns)
@@ -408,7 +367,7 @@ static unsigned ring_reap(struct io *io, struct io_op **out, unsigned max, int64
 		last = deadline_ns != NEVER && ring->io.sys->now_ns() >= deadline_ns;
 		if (!list_empty(&ring->again))
 			until = min_of(until, ring->again_ns);
-		wait_until(ring, until);
+		last |= !wait_until(ring, until);
 		issue_again(ring);
 		arm_wake(ring);
 		if (last)
@@ -421,46 +380,12 @@ static void ring_wake(struct io *io)
 	wake_fire(&ring_of(io)->wake);
 }
 
-/* ---- Registered memory ---- */
-
-static bool register_piece(struct ring *ring, char *at, uint64_t bytes)
-{
-	struct iovec iov = {at, (size_t)bytes};
-	__u64 tag = 0;
-
-	if (ring->piece_count == PIECES ||
-	    io_uring_register_buffers_update_tag(&ring->uring, ring->piece_count, &iov, &tag, 1) !=
-		    1)
-		return false;
-	ring->pieces[ring->piece_count++] = (struct piece){(uintptr_t)at, bytes};
-	return true;
-}
-
-/*
- * Pinning is held against the limit of locked memory: where it ends, the rest goes unregistered.  Any
- * thread while the ring is switched off, later the one that drives it.
- */
-static void ring_register_memory(struct io *io, void *memory, uint64_t bytes)
-{
-	struct ring *ring = ring_of(io);
-	char *at = memory;
-
-	if (!ring->fixed || ring->broken)
-		return;
-	for (uint64_t done = 0; done < bytes;) {
-		uint64_t piece = min_of(bytes - done, PIECE_BYTES);
-
-		if (!register_piece(ring, at + done, piece))
-			return;
-		done += piece;
-	}
-}
-
 /* ---- Life ---- */
 
 static void release(struct ring *ring)
 {
 	wake_fini(&ring->wake);
+	free(ring->free_pins);
 	free(ring);
 }
 
@@ -507,6 +432,9 @@ static const struct io_ops ring_ops = {
 	.name = "io_uring",
 	.destroy = ring_destroy,
 	.register_memory = ring_register_memory,
+	.pin = ring_pin,
+	.unpin = ring_unpin,
+	.listen = ring_listen,
 	.push = ring_push,
 	.reap = ring_reap,
 	.wake = ring_wake,
@@ -546,7 +474,7 @@ static int try_out(struct ring *ring)
 
 	if (ret < 0 && ret != -EBADFD) /* what a ring says that is switched off */
 		return ret;
-	ret = io_uring_register_buffers_sparse(&ring->uring, PIECES);
+	ret = io_uring_register_buffers_sparse(&ring->uring, RING_PIECES);
 	ring->fixed = ret == 0;
 	return ret == -EPERM || ret == -ENOSYS || ret == -EACCES ? ret : 0;
 }

@@ -248,6 +248,9 @@ int file_lane_create(struct source *source, const struct lane_how *how, struct s
 		     struct weir_error *err);
 void file_lane_destroy(struct source_lane *lane);
 void file_lane_register(struct source_lane *lane, void *memory, uint64_t bytes);
+uint32_t file_lane_pin(struct source_lane *lane, void *memory, uint64_t bytes);
+void file_lane_unpin(struct source_lane *lane, uint32_t pin);
+bool file_lane_listen(struct source_lane *lane, const struct bell *bell);
 int file_submit(struct source_lane *lane, struct request *request);
 unsigned file_reap(struct source_lane *lane, struct request **out, unsigned max,
 		   int64_t deadline_ns);

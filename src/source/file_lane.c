@@ -141,6 +141,7 @@ static void start(struct file_lane *lane, struct request *request, uint32_t copi
 	slot->op.memory = (char *)request->memory + copied;
 	slot->op.offset = request->offset + copied;
 	slot->op.length = request->length - copied;
+	slot->op.pin = request->pin;
 	request->scratch[0] = (uintptr_t)slot;
 	push(lane, slot);
 }
@@ -333,6 +334,27 @@ void file_lane_register(struct source_lane *base, void *memory, uint64_t bytes)
 
 	if (lane->io)
 		lane->io->ops->register_memory(lane->io, memory, bytes);
+}
+
+uint32_t file_lane_pin(struct source_lane *base, void *memory, uint64_t bytes)
+{
+	struct file_lane *lane = lane_of(base);
+
+	return lane->io && lane->io->ops->pin ? lane->io->ops->pin(lane->io, memory, bytes) : 0;
+}
+
+void file_lane_unpin(struct source_lane *base, uint32_t pin)
+{
+	struct file_lane *lane = lane_of(base);
+
+	lane->io->ops->unpin(lane->io, pin);
+}
+
+bool file_lane_listen(struct source_lane *base, const struct bell *bell)
+{
+	struct file_lane *lane = lane_of(base);
+
+	return lane->io && lane->io->ops->listen && lane->io->ops->listen(lane->io, bell);
 }
 
 /* The first lane that does without a ring says so. */
