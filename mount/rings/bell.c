@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mount/rings/bell.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "io/usrbio/guard.h"
+
+#define BELL_MODE (S_ISVTX | 0666)
+
+/* ---- Names ---- */
+
+/* Marked as ours only once it is locked: a daemon that starts beside us must not take it for a dead one's. */
+static int mark(struct bell *bell, const struct sys *sys, int shm_dir, struct weir_error *err)
+{
+	bell->lock_fd = sys->openat(shm_dir, bell->file.name, O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0);
+	if (bell->lock_fd < 0 || flock(bell->lock_fd, LOCK_EX | LOCK_NB) ||
+	    sys->fchmod(bell->lock_fd, BELL_MODE))
+		return error_sys(err, errno, bell->file.name, "%s: locking the submit semaphore",
+				 bell->file.name);
+	return 0;
+}
+
+int bell_create(struct bell *bell, const struct sys *sys, int shm_dir, struct weir_error *err)
+{
+	int ret;
+
+	bell->lock_fd = -1;
+	ret = usrbio_bell_create(sys, shm_dir, &bell->file, err);
+	if (ret)
+		return ret;
+	ret = mark(bell, sys, shm_dir, err);
+	if (ret)
+		bell_destroy(bell, sys, shm_dir);
+	return ret;
+}
+
+void bell_destroy(struct bell *bell, const struct sys *sys, int shm_dir)
+{
+	if (!bell->file.sem)
+		return;
+	usrbio_bell_unlink(sys, shm_dir, &bell->file);
+	usrbio_bell_close(sys, &bell->file);
+	if (bell->lock_fd >= 0)
+		sys->close(bell->lock_fd);
+	bell->file.sem = NULL;
+}
+
+static bool left_behind(const struct sys *sys, int shm_dir, const char *name)
+{
+	struct stat stat;
+	int fd = sys->openat(shm_dir, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
+	bool left;
+
+	if (fd < 0)
+		return false;
+	left = sys->fstat(fd, &stat) == 0 && S_ISREG(stat.st_mode) &&
+	       (stat.st_mode & 07777) == BELL_MODE && stat.st_uid == geteuid() &&
+	       flock(fd, LOCK_EX | LOCK_NB) == 0;
+	sys->close(fd);
+	return left;
+}
+
+unsigned bell_sweep(const struct sys *sys, int shm_dir)
+{
+	int fd = sys->openat(shm_dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+	unsigned removed = 0;
+
+	if (!dir) {
+		if (fd >= 0)
+			sys->close(fd);
+		return 0;
+	}
+	while ((entry = readdir(dir))) {
+		if (strncmp(entry->d_name, USRBIO_BELL_PREFIX, strlen(USRBIO_BELL_PREFIX)) == 0 &&
+		    left_behind(sys, shm_dir, entry->d_name) &&
+		    sys->unlinkat(shm_dir, entry->d_name, 0) == 0)
+			removed++;
+	}
+	closedir(dir);
+	return removed;
+}
+
+/* ---- Ringing ---- */
+
+struct touch {
+	struct usrbio_sem *sem;
+	uint64_t value;
+};
+
+static int guarded(struct bell *bell, void (*touch)(void *), struct touch *arg)
+{
+	arg->sem = bell->file.sem;
+	return usrbio_guarded(touch, arg, bell->file.sem, sizeof(*bell->file.sem));
+}
+
+static void drain(void *arg)
+{
+	struct touch *touch = arg;
+
+	touch->value = usrbio_sem_drain(touch->sem);
+}
+
+uint32_t bell_drain(struct bell *bell)
+{
+	struct touch touch = {0};
+
+	return guarded(bell, drain, &touch) ? 0 : (uint32_t)touch.value;
+}
+
+static void look(void *arg)
+{
+	struct touch *touch = arg;
+
+	touch->value = (uint32_t)atomic_load(&touch->sem->data);
+}
+
+static int look_at(void *arg)
+{
+	struct touch touch = {0};
+
+	return guarded(arg, look, &touch) ? -1 : touch.value != 0;
+}
+
+#define ONE_WAITER (UINT64_C(1) << 32)
+
+static void count_in(void *arg)
+{
+	struct touch *touch = arg;
+
+	touch->value = atomic_fetch_add(&touch->sem->data, ONE_WAITER);
+	if ((uint32_t)touch->value)
+		atomic_fetch_sub(&touch->sem->data, ONE_WAITER);
+}
+
+static int wait_on(void *arg)
+{
+	struct touch touch = {0};
+
+	if (guarded(arg, count_in, &touch))
+		return -1;
+	return (uint32_t)touch.value != 0;
+}
+
+static void count_out(void *arg)
+{
+	struct touch *touch = arg;
+
+	atomic_fetch_sub(&touch->sem->data, ONE_WAITER);
+}
+
+static void done_waiting(void *arg)
+{
+	struct touch touch = {0};
+
+	guarded(arg, count_out, &touch);
+}
+
+struct weir_feed_doorbell bell_doorbell(struct bell *bell)
+{
+	return (struct weir_feed_doorbell){.word = usrbio_sem_word(bell->file.sem),
+					   .look = look_at,
+					   .wait = wait_on,
+					   .done = done_waiting,
+					   .arg = bell};
+}

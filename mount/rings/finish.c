@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Ends of requests: results into the rings, then at most one post for each ring.
+ *
+ * Files that were written to are reported before a completion of theirs can be seen: a client that stats
+ * after it must not be told the old length.
+ */
+#include <errno.h>
+
+#include "mount/rings/files.h"
+#include "mount/rings/server.h"
+
+void ring_answer(struct server *server, struct ring *ring, int32_t index, uint64_t userdata,
+		 int64_t result)
+{
+	struct ring_counters *counters = &ring->counters;
+
+	count_up(&counters->requests, 1);
+	count_up(&server->counters.requests, 1);
+	if (result < 0) {
+		count_up(&counters->errors, 1);
+		count_up(&server->counters.errors, 1);
+	} else {
+		count_up(&counters->bytes, (uint64_t)result);
+		count_up(&server->counters.bytes, (uint64_t)result);
+	}
+	if (ring->dead)
+		return;
+	if (usrbio_server_complete(&ring->end, index, userdata, result)) {
+		ring_kill(server, ring);
+		return;
+	}
+	if (list_empty(&ring->touched))
+		list_push(&server->touched, &ring->touched);
+}
+
+void server_post(struct server *server)
+{
+	struct list *link;
+
+	while ((link = list_pop(&server->touched))) {
+		usrbio_server_post(&list_entry(link, struct ring, touched)->end);
+		count_up(&server->counters.posts, 1);
+	}
+}
+
+static struct request *request_of(struct weir_feed_io *io)
+{
+	return container_of(io, struct request, io);
+}
+
+/* What the client is told. */
+static int64_t result_of(const struct request *request)
+{
+	const struct weir_feed_io *io = &request->io;
+
+	if (io->result < 0)
+		return io->os_errno > 0 ? -io->os_errno : -EIO;
+	if (request->ring->for_read && request->ring->no_holes)
+		return hole_result(request->grip->fd, io->offset, io->length, io->result);
+	return io->result;
+}
+
+/* Each file that was written to, once. */
+static void report_writes(struct server *server, struct weir_feed_io **ios, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		struct grip *grip = request_of(ios[i])->grip;
+
+		if (!grip->write || grip->changed || ios[i]->result <= 0)
+			continue;
+		grip->changed = true;
+		files_changed(server->files, grip->ino);
+	}
+	for (unsigned i = 0; i < count; i++)
+		request_of(ios[i])->grip->changed = false;
+}
+
+/* Gives back what it held, and its place. */
+static void release(struct server *server, struct request *request)
+{
+	struct ring *ring = request->ring;
+
+	ring->flying_bytes -= request->io.length;
+	atomic_store_explicit(&ring->counters.in_flight, --ring->in_flight, memory_order_relaxed);
+	--ring->load->in_flight;
+	--server->in_flight;
+	use_done(server, request->use);
+	grip_done(server, request->grip);
+	if (!ring->in_flight && atomic_load_explicit(&ring->share->gone, memory_order_acquire))
+		atomic_store(&server->look, true); /* it waited for this one */
+	request->next_free = server->free;
+	server->free = request;
+}
+
+void server_settle(struct server *server, struct weir_feed_io **ios, unsigned count)
+{
+	report_writes(server, ios, count);
+	for (unsigned i = 0; i < count; i++) {
+		struct request *request = request_of(ios[i]);
+
+		ring_answer(server, request->ring, request->index, request->userdata,
+			    result_of(request));
+		release(server, request);
+	}
+	server_post(server);
+}

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The thread that serves the rings of one priority (see server.h).
+ *
+ * It sleeps in one place, weir_feed_reap(), and is woken there by the bell, by the end of a request, by
+ * who adds or removes a ring, and by the time of the next look: a ring's queue is looked at without a
+ * bell every 10 ms while any ring of the priority is active, every 100 ms otherwise.
+ *
+ * The bell is everybody's.  Who rings it without need costs a look each time, so that looks which find
+ * nothing are held to a few for each one that finds something; above that the thread naps.
+ */
+#include "mount/rings/server.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "mount/rings/files.h"
+
+#define REAP            64
+#define STORM_WINDOW_NS (10 * NS_PER_MS)
+#define STORM_IDLE      64 /* fruitless looks for the bell in a window, */
+#define STORM_RATIO     4  /* and for each fruitful one */
+#define NAP_NS          (NS_PER_MS / 2)
+
+/* ---- Rings that come and go ---- */
+
+int ring_create(struct share *share, const struct sys *sys, bool strict)
+{
+	struct ring *ring = calloc(1, sizeof(*ring));
+	int ret;
+
+	if (!ring)
+		return ENOMEM;
+	ret = usrbio_server_init(&ring->end, sys, share->memory, share->bytes);
+	if (ret) {
+		free(ring);
+		return -ret;
+	}
+	list_init(&ring->link);
+	list_init(&ring->touched);
+	ring->entries = usrbio_ring_entries(share->bytes);
+	ring->rule = (struct batch_rule){
+		.depth = share->key.depth, .timeout_ms = share->key.timeout_ms, .strict = strict};
+	ring->for_read = share->key.for_read;
+	ring->no_holes = share->key.flags & USRBIO_FLAG_NO_HOLES;
+	share->ring = ring;
+	return 0;
+}
+
+void server_look(struct server *server)
+{
+	atomic_store(&server->look, true);
+	weir_feed_wake(server->feed);
+}
+
+void server_add(struct server *server, struct ring *ring, struct share *share)
+{
+	ring->share = share_ref(share);
+	lock_take(&server->lock);
+	list_push(&server->incoming, &ring->link);
+	lock_drop(&server->lock);
+	server_look(server);
+}
+
+static struct user_load *load_of(struct server *server, uid_t uid)
+{
+	struct user_load *load;
+
+	list_for_each(at, &server->loads) {
+		load = list_entry(at, struct user_load, link);
+		if (load->uid == uid)
+			return load;
+	}
+	load = calloc(1, sizeof(*load));
+	if (!load)
+		return NULL;
+	load->uid = uid;
+	list_push(&server->loads, &load->link);
+	return load;
+}
+
+/* Rings without a load are dead before they lived: out of memory. */
+static void admit(struct server *server)
+{
+	struct list *link;
+	struct ring *ring;
+
+	lock_take(&server->lock);
+	while ((link = list_pop(&server->incoming))) {
+		ring = list_entry(link, struct ring, link);
+		ring->load = load_of(server, ring->share->uid);
+		if (ring->load)
+			ring->load->rings++;
+		else
+			ring_kill(server, ring);
+		ring->active_ns = server->active_ns = server->sys->now_ns();
+		list_push(&server->rings, &ring->link);
+	}
+	lock_drop(&server->lock);
+}
+
+static void part(struct ring *ring)
+{
+	struct user_load *load = ring->load;
+	struct share *share = ring->share;
+
+	list_remove(&ring->link);
+	list_remove(&ring->touched);
+	if (load && --load->rings == 0) {
+		list_remove(&load->link);
+		free(load);
+	}
+	share_unref(share); /* the ring goes with it */
+}
+
+static void sweep(struct server *server)
+{
+	list_for_each_safe(at, &server->rings) {
+		struct ring *ring = list_entry(at, struct ring, link);
+
+		if (!ring->in_flight &&
+		    atomic_load_explicit(&ring->share->gone, memory_order_acquire))
+			part(ring);
+	}
+	uses_sweep(server);
+	if (list_empty(&server->rings))
+		grips_sweep(server);
+}
+
+/* What came, what went, and files that may have been closed. */
+static void look_around(struct server *server)
+{
+	uint64_t epoch = files_epoch(server->files);
+
+	if (atomic_exchange(&server->look, false)) {
+		admit(server);
+		sweep(server);
+	}
+	if (epoch != server->epoch) {
+		server->epoch = epoch;
+		grips_sweep(server);
+	}
+}
+
+/* ---- The loop ---- */
+
+static void nap(void)
+{
+	struct timespec time = {.tv_nsec = NAP_NS};
+
+	nanosleep(&time, NULL);
+}
+
+/* A look was taken because the bell rang. */
+static void weather_storm(struct server *server, bool fruitful, int64_t now_ns)
+{
+	struct storm *storm = &server->storm;
+
+	if (now_ns - storm->since_ns > STORM_WINDOW_NS)
+		*storm = (struct storm){.since_ns = now_ns};
+	if (fruitful)
+		storm->fruitful++;
+	else
+		storm->idle++;
+	if (storm->idle > STORM_IDLE + STORM_RATIO * storm->fruitful)
+		nap();
+}
+
+/* When to look at the rings again, whatever happens. */
+static int64_t next_look(const struct server *server, int64_t last_ns)
+{
+	int64_t next;
+
+	if (list_empty(&server->rings))
+		return NEVER;
+	if (server->backlog)
+		return 0;
+	next = last_ns +
+	       (last_ns - server->active_ns < NS_PER_SEC ? SERVER_SOON_NS : SERVER_LATER_NS);
+	return min_of(next, server->look_ns);
+}
+
+/* Ends of requests, then a look at the rings if there is a reason. */
+static void step(struct server *server, int64_t *last_ns)
+{
+	struct weir_feed_io *ios[REAP];
+	int64_t next = next_look(server, *last_ns), now_ns;
+	unsigned n = weir_feed_reap(server->feed, ios, REAP, next == NEVER ? WEIR_FOREVER : next);
+	bool rang, worked;
+
+	if (n)
+		server_settle(server, ios, n);
+	look_around(server);
+	rang = bell_drain(server->bell) > 0;
+	now_ns = server->sys->now_ns();
+	if (n)
+		server->active_ns = now_ns;
+	if (list_empty(&server->rings) || (!rang && now_ns < next && !(n && server->limited)))
+		worked = false;
+	else {
+		worked = server_scan(server, now_ns);
+		*last_ns = now_ns;
+	}
+	if (rang)
+		weather_storm(server, worked || n, now_ns);
+}
+
+/* Nothing new; what is under way may end. */
+static void drain(struct server *server)
+{
+	struct weir_feed_io *ios[REAP];
+
+	while (server->in_flight && server->sys->now_ns() < server->stop_ns) {
+		unsigned n = weir_feed_reap(server->feed, ios, REAP,
+					    server->sys->now_ns() + SERVER_SOON_NS);
+
+		server_settle(server, ios, n);
+		bell_drain(server->bell); /* else reap would not wait */
+	}
+	server->stuck = weir_feed_destroy(server->feed);
+	if (server->stuck)
+		return;
+	admit(server);
+	uses_drop(server);
+	list_for_each_safe(at, &server->rings)
+		part(list_entry(at, struct ring, link));
+}
+
+static void *run(void *arg)
+{
+	struct server *server = arg;
+	int64_t last_ns = server->sys->now_ns();
+
+	while (!atomic_load(&server->stopping))
+		step(server, &last_ns);
+	drain(server);
+	return NULL;
+}
+
+static int make_requests(struct server *server, struct weir_error *err)
+{
+	server->requests = calloc(SERVER_REQUESTS, sizeof(*server->requests));
+	if (!server->requests)
+		return error_nomem(err, NULL, "rings: the requests of a server");
+	for (unsigned i = 0; i < SERVER_REQUESTS; i++) {
+		server->requests[i].next_free = server->free;
+		server->free = &server->requests[i];
+	}
+	return 0;
+}
+
+int server_start(struct server *server, struct weir_ctx *ctx, struct weir_error *err)
+{
+	static const char *const names[] = {"weir-rings-ph", "weir-rings", "weir-rings-pl"};
+	struct weir_feed_doorbell doorbell = bell_doorbell(server->bell);
+	int ret = make_requests(server, err);
+
+	if (ret)
+		return ret;
+	lock_init(&server->lock);
+	list_init(&server->incoming);
+	uses_init(server);
+	server->look_ns = NEVER;
+	ret = weir_feed_create(ctx,
+			       WEIR_FEED_OPTS(.depth = SERVER_REQUESTS, .requests = SERVER_REQUESTS,
+					      .doorbell = doorbell),
+			       &server->feed, err);
+	if (ret == 0) {
+		ret = thread_start(server->sys, &server->thread, names[server->which], run, server,
+				   err);
+		if (ret)
+			weir_feed_destroy(server->feed);
+	}
+	if (ret) {
+		lock_fini(&server->lock);
+		free(server->requests);
+	}
+	server->started = ret == 0;
+	return ret;
+}
+
+bool server_stop(struct server *server, int64_t deadline_ns)
+{
+	if (!server->started)
+		return true;
+	server->stop_ns = deadline_ns;
+	atomic_store(&server->stopping, true);
+	weir_feed_wake(server->feed);
+	thread_join(server->thread);
+	server->started = false;
+	if (server->stuck)
+		return false;
+	lock_fini(&server->lock);
+	free(server->requests);
+	return true;
+}
