@@ -89,6 +89,7 @@ static void release(struct server *server, struct request *request)
 	grip_done(server, request->grip);
 	if (!ring->in_flight && atomic_load_explicit(&ring->share->gone, memory_order_acquire))
 		atomic_store(&server->look, true); /* it waited for this one */
+	request->ring = NULL;
 	request->next_free = server->free;
 	server->free = request;
 }

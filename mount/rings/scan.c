@@ -83,6 +83,7 @@ static void start(struct server *server, struct ring *ring, const struct usrbio_
 			++request->grip->in_flight;
 			return;
 		}
+		request->ring = NULL;
 		result = -EIO;
 	}
 	ring_answer(server, ring, claim->index, claim->userdata, result);

@@ -25,6 +25,7 @@
 #define STORM_IDLE      64 /* fruitless looks for the bell in a window, */
 #define STORM_RATIO     4  /* and for each fruitful one */
 #define NAP_NS          (NS_PER_MS / 2)
+#define CANCEL_NS       NS_PER_SEC /* for requests that were asked to end */
 
 /* ---- Rings that come and go ---- */
 
@@ -209,23 +210,35 @@ static void step(struct server *server, int64_t *last_ns)
 		weather_storm(server, worked || n, now_ns);
 }
 
-/* Nothing new; what is under way may end. */
-static void drain(struct server *server)
+static void settle_until(struct server *server, int64_t deadline_ns)
 {
 	struct weir_feed_io *ios[REAP];
 
-	while (server->in_flight && server->sys->now_ns() < server->stop_ns) {
+	while (server->in_flight && server->sys->now_ns() < deadline_ns) {
 		unsigned n = weir_feed_reap(server->feed, ios, REAP,
 					    server->sys->now_ns() + SERVER_SOON_NS);
 
 		server_settle(server, ios, n);
 		bell_drain(server->bell); /* else reap would not wait */
 	}
-	server->stuck = weir_feed_destroy(server->feed);
+}
+
+/* Nothing new; what is under way may end, and is asked to when it is time. */
+static void drain(struct server *server)
+{
+	settle_until(server, server->stop_ns);
+	for (unsigned i = 0; server->in_flight && i < SERVER_REQUESTS; i++)
+		if (server->requests[i].ring)
+			weir_feed_cancel(server->feed, &server->requests[i].io);
+	settle_until(server, server->sys->now_ns() + CANCEL_NS);
+	server->stuck = server->in_flight;
+	if (!server->stuck) {
+		admit(server);
+		uses_drop(server);
+	}
+	server->stuck += weir_feed_destroy(server->feed);
 	if (server->stuck)
 		return;
-	admit(server);
-	uses_drop(server);
 	list_for_each_safe(at, &server->rings)
 		part(list_entry(at, struct ring, link));
 }

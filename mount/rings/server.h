@@ -98,7 +98,7 @@ struct ring {
 
 struct request {
 	struct weir_feed_io io;
-	struct ring *ring;
+	struct ring *ring; /* NULL: the place is free */
 	struct use *use;
 	struct grip *grip;
 	uint64_t userdata;
