@@ -4,8 +4,10 @@
  *
  *	weir-feed [-b BLOCK] [-q DEPTH] [-r] [-c] [-u] [FILE [OFFSET [LENGTH]]]
  *
- * The same blocks into the same kind of memory.  Sees the public headers alone.
+ * The same blocks into the same kind of memory, of a file that is opened as a server has it: around a
+ * descriptor.  What is cached is copied from the cache, -c or not.  Sees the public headers alone.
  */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -91,13 +93,17 @@ static int run(const struct yard_job *job, struct yard_window *window, void *arg
 	struct feeder *feeder = arg;
 	struct weir_feed_counters before, after;
 	struct weir_object *object;
-	int ret;
+	int fd, ret;
 
 	blocks_start(&feeder->blocks, job);
 	weir_feed_counters(feeder->feed, &before);
 	yard_begin(window);
-	if (weir_object_open(feeder->ctx, job->path, WEIR_OBJECT_OPTS(.flags = WEIR_OBJECT_LIVE),
-			     &object, &err) < 0)
+	fd = open(job->path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return yard_fail("%s", job->path);
+	ret = weir_object_from_fd(feeder->ctx, fd, job->path, NULL, &object, &err);
+	close(fd);
+	if (ret < 0)
 		return complain();
 	ret = read_all(feeder, job, object, window);
 	weir_object_unref(object);

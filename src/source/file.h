@@ -111,9 +111,13 @@ struct file_object {
 	int direct;      /* enum weir_direct, as asked */
 	int cache;       /* enum weir_cache, as asked */
 	bool live;
-	_Atomic bool direct_off;    /* refused after all: buffered from now on */
-	_Atomic bool nowait_off;    /* the file system cannot say what is cached */
-	_Atomic bool cachestat_off; /* the kernel does not tell us */
+	bool adopted; /* around somebody's descriptor: never parked, so holding it is nothing */
+	_Atomic int8_t
+		heat; /* how many small reads in a row were cached, or as a negative number not */
+	_Atomic uint32_t small_reads; /* while it is cold */
+	_Atomic bool direct_off;      /* refused after all: buffered from now on */
+	_Atomic bool nowait_off;      /* the file system cannot say what is cached */
+	_Atomic bool cachestat_off;   /* the kernel does not tell us */
 
 	struct lock lock; /* for what follows */
 	struct file_version version;
@@ -228,6 +232,12 @@ int file_open_second(const struct file_object *file, const char *path, int flags
 void file_close_fds(struct file_object *file);
 
 /* ---- file_cache.c ---- */
+
+/* From here on a read tells something of how fast cache and disk are; shorter ones measure calls. */
+#define FILE_TELLING_BYTES (64u << 10)
+
+/* A small read that was thought to be cached and was not. */
+void file_saw_miss(struct file_object *file);
 
 int file_way(struct source_object *object, uint64_t offset, uint64_t length, uint64_t *until);
 

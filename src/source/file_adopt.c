@@ -96,6 +96,7 @@ int file_adopt(struct source *source, int fd, const char *uri, const struct sour
 		return ret;
 	}
 	file->ready = true;
+	file->adopted = true;
 	advise(file);
 	*out = &file->object;
 	return 0;

@@ -60,7 +60,7 @@ static uint64_t per_second(uint64_t bytes, int64_t ns)
 
 void file_saw_copy(struct file_source *source, uint64_t bytes, int64_t ns)
 {
-	if (bytes >= 16 * PAGE) /* less than that measures the system call */
+	if (bytes >= FILE_TELLING_BYTES)
 		smooth(&source->rates.copy_bytes_s, per_second(bytes, ns));
 }
 
@@ -380,6 +380,43 @@ static int way_by_cache(struct file_object *file, uint64_t offset, uint64_t end,
 	return cached && copy_pays(file_source_of(file->object.source)) ? WAY_BUFFERED : WAY_DIRECT;
 }
 
+/*
+ * A small read by itself: a window's look would cost more than the read.  What the last ones were it is
+ * taken to be, too: after a row of cached ones the copy is tried at once, and says so if it fails; after
+ * a row of others one in so many is looked at.
+ */
+#define SMALL_BYTES (UINT64_C(64) << 10)
+#define HEAT_MAX    16
+#define LOOK_EACH   16u
+
+static void set_heat(struct file_object *file, int heat)
+{
+	/* Relaxed: a lost step does no harm. */
+	atomic_store_explicit(&file->heat, (int8_t)heat, memory_order_relaxed);
+}
+
+void file_saw_miss(struct file_object *file)
+{
+	set_heat(file, 0);
+}
+
+static int way_of_small(struct file_object *file, uint64_t offset, uint64_t length)
+{
+	int heat = atomic_load_explicit(&file->heat, memory_order_relaxed);
+
+	if (heat == HEAT_MAX)
+		return WAY_BUFFERED;
+	if (heat == -HEAT_MAX &&
+	    atomic_fetch_add_explicit(&file->small_reads, 1, memory_order_relaxed) % LOOK_EACH)
+		return WAY_DIRECT;
+	if (look(file, offset, length) != SHARE_ALL) {
+		set_heat(file, max_of(min_of(heat, 0) - 1, -HEAT_MAX));
+		return WAY_DIRECT;
+	}
+	set_heat(file, max_of(heat, 0) + 1);
+	return WAY_BUFFERED;
+}
+
 /* The unaligned tail of what is written goes through the cache; pages never belong to both. */
 static int way_to_write(const struct file_object *file, uint64_t offset, uint64_t end,
 			uint64_t *until)
@@ -411,7 +448,10 @@ int file_way(struct source_object *object, uint64_t offset, uint64_t length, uin
 		return WAY_DIRECT;
 	way = WAY_BUFFERED;
 	if (file_goes_direct(file)) /* still: holding it may have taught otherwise */
-		way = way_by_cache(file, offset, min_of(end, offset + REACH_BYTES), until);
+		way = length <= SMALL_BYTES
+			      ? way_of_small(file, offset, length)
+			      : way_by_cache(file, offset, min_of(end, offset + REACH_BYTES),
+					     until);
 	file_drop(file);
 	return way;
 }

@@ -284,6 +284,8 @@ static int hold(struct file_object *file, bool ready)
 
 int file_hold(struct file_object *file)
 {
+	if (file->adopted)
+		return 0;
 	return hold(file, true);
 }
 
@@ -294,6 +296,8 @@ int file_hold_to_look(struct file_object *file)
 
 void file_drop(struct file_object *file)
 {
+	if (file->adopted)
+		return;
 	atomic_fetch_sub_explicit(&file->holds, 1, memory_order_release);
 }
 

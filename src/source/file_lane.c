@@ -83,23 +83,26 @@ static uint32_t copy_cached(struct file_lane *lane, struct file_object *file,
 			    const struct request *request, bool *end)
 {
 	struct iovec iov = {request->memory, request->length};
+	bool telling = request->length >= FILE_TELLING_BYTES;
 	int64_t start_ns;
 	ssize_t got;
 
 	*end = false;
 	if (atomic_load_explicit(&file->nowait_off, memory_order_relaxed))
 		return 0;
-	start_ns = lane_sys(lane)->now_ns();
+	start_ns = telling ? lane_sys(lane)->now_ns() : 0;
 	got = lane_sys(lane)->preadv2(file->fd, &iov, 1, (off_t)request->offset, RWF_NOWAIT);
 	lane->system_calls++;
 	if (got < 0) {
 		if (errno == EOPNOTSUPP || errno == ENOSYS)
 			atomic_store_explicit(&file->nowait_off, true, memory_order_relaxed);
+		file_saw_miss(file);
 		return 0;
 	}
 	*end = got == 0;
-	file_saw_copy(file_source_of(lane->lane.source), (uint64_t)got,
-		      lane_sys(lane)->now_ns() - start_ns);
+	if (telling)
+		file_saw_copy(file_source_of(lane->lane.source), (uint64_t)got,
+			      lane_sys(lane)->now_ns() - start_ns);
 	return (uint32_t)got;
 }
 
@@ -115,13 +118,19 @@ static bool fits_direct(const struct file_object *file, const struct request *re
 	       ((uintptr_t)request->memory & (file->object.memory_align - 1)) == 0;
 }
 
+/* Small reads say nothing of how fast the disk is. */
+static bool tells_of_disk(const struct slot *slot)
+{
+	return slot->direct && slot->op.code == IO_READ && slot->op.length >= FILE_TELLING_BYTES;
+}
+
 static void push(struct file_lane *lane, struct slot *slot)
 {
 	struct file_object *file = file_object_of(slot->request->object);
 	int ret;
 
 	slot->op.fd = slot->direct ? file->direct_fd : file->fd;
-	if (slot->direct && slot->op.code == IO_READ)
+	if (tells_of_disk(slot))
 		file_disk_starts(file_source_of(lane->lane.source));
 	ret = lane->io->ops->push(lane->io, &slot->op);
 	/* The io is as deep as the lane, and each of its operations has a slot of the lane. */
@@ -238,7 +247,7 @@ static bool finish(struct file_lane *lane, struct slot *slot)
 {
 	int result = slot->op.result;
 
-	if (slot->direct && slot->op.code == IO_READ)
+	if (tells_of_disk(slot))
 		file_disk_ends(file_source_of(lane->lane.source),
 			       result > 0 ? (uint64_t)result : 0);
 	if (unlikely(result < 0) && turn_buffered(lane, slot))

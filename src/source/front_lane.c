@@ -162,7 +162,7 @@ int front_submit(struct source_lane *base, struct request *request)
 	fill(slot, request);
 	if (source->hooks->begin)
 		ret = source->hooks->begin(source, slot);
-	if (ret == 0 && (slot->ended || slot->due_ns > now(lane)))
+	if (ret == 0 && (slot->ended || (slot->due_ns > 0 && slot->due_ns > now(lane))))
 		wait_for_its_time(lane, slot);
 	else if (ret == 0)
 		ret = pass_on(lane, slot);
@@ -176,9 +176,12 @@ int front_submit(struct source_lane *base, struct request *request)
 /* Those whose time has come go on, or back. */
 static unsigned start_due(struct front_lane *lane, struct request **out, unsigned max)
 {
-	int64_t now_ns = now(lane);
 	unsigned count = 0;
+	int64_t now_ns;
 
+	if (likely(list_empty(&lane->waiting)))
+		return 0;
+	now_ns = now(lane);
 	while (count < max && !list_empty(&lane->waiting)) {
 		struct front_slot *slot = slot_of(lane->waiting.next);
 

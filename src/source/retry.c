@@ -2,6 +2,7 @@
 #include "source/retry.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
@@ -24,6 +25,7 @@
 
 struct retry {
 	struct front front;
+	_Atomic bool saved_up; /* credit is at its most: read without the lock, and a guess then */
 	struct {
 		struct lock lock;
 		uint32_t credit;
@@ -76,11 +78,20 @@ static int64_t wait_ns(const struct sys *sys, const struct request *request)
 	return (int64_t)(random % (uint64_t)most);
 }
 
+static void set_credit_locked(struct retry *retry, uint32_t credit)
+{
+	retry->shared.credit = credit;
+	atomic_store_explicit(&retry->saved_up, credit == CREDIT_MAX, memory_order_relaxed);
+}
+
 static bool earn(struct retry *retry)
 {
+	/* Nearly always: a source that serves well costs no lock. */
+	if (likely(atomic_load_explicit(&retry->saved_up, memory_order_relaxed)))
+		return true;
 	lock_take(&retry->shared.lock);
 	if (retry->shared.credit < CREDIT_MAX)
-		retry->shared.credit++;
+		set_credit_locked(retry, retry->shared.credit + 1);
 	lock_drop(&retry->shared.lock);
 	return true;
 }
@@ -92,7 +103,7 @@ static bool pay(struct retry *retry)
 	lock_take(&retry->shared.lock);
 	enough = retry->shared.credit >= CREDIT_OF_A_TRY;
 	if (enough)
-		retry->shared.credit -= CREDIT_OF_A_TRY;
+		set_credit_locked(retry, retry->shared.credit - CREDIT_OF_A_TRY);
 	lock_drop(&retry->shared.lock);
 	return enough;
 }
