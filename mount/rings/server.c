@@ -52,10 +52,19 @@ int ring_create(struct share *share, const struct sys *sys, bool strict)
 	return 0;
 }
 
+/* Under the lock, for the thread takes its feed away when it ends. */
+static void wake(struct server *server)
+{
+	lock_take(&server->lock);
+	if (!server->over)
+		weir_feed_wake(server->feed);
+	lock_drop(&server->lock);
+}
+
 void server_look(struct server *server)
 {
 	atomic_store(&server->look, true);
-	weir_feed_wake(server->feed);
+	wake(server);
 }
 
 void server_add(struct server *server, struct ring *ring, struct share *share)
@@ -236,6 +245,9 @@ static void drain(struct server *server)
 		admit(server);
 		uses_drop(server);
 	}
+	lock_take(&server->lock);
+	server->over = true;
+	lock_drop(&server->lock);
 	server->stuck += weir_feed_destroy(server->feed);
 	if (server->stuck)
 		return;
@@ -302,7 +314,7 @@ bool server_stop(struct server *server, int64_t deadline_ns)
 		return true;
 	server->stop_ns = deadline_ns;
 	atomic_store(&server->stopping, true);
-	weir_feed_wake(server->feed);
+	wake(server);
 	thread_join(server->thread);
 	server->started = false;
 	if (server->stuck)

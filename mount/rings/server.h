@@ -122,8 +122,9 @@ struct server {
 	bool read_only, strict, started;
 	pthread_t thread;
 
-	struct lock lock; /* of incoming */
+	struct lock lock; /* of these two */
 	struct list incoming;
+	bool over; /* there is no feed any more */
 	_Atomic bool look; /* something came or went */
 	_Atomic bool stopping;
 	int64_t stop_ns; /* waits for I/O no longer than that; set before stopping */

@@ -132,6 +132,7 @@ static void RG_17_RG_18_a_tebibyte_of_nothing(void)
 	static const struct naming blocks[] = {
 		{UUID ".b1", ENOSPC}, {UUID ".b16777216", 0}, {UUID ".b16777215", ENOSPC}};
 
+	RIG_NOT_UNDER_TSAN();
 	rig_start(&rig, &(struct virt_opts){.bytes_per_uid = 2048 * GIB});
 	link_each(ring, 1, 1024 * GIB);
 	link_each(blocks, array_size(blocks), 1024 * GIB);
@@ -422,6 +423,7 @@ static void stale_submit_semaphores_of_ours_go(void)
 	pid_t child;
 	int foreign;
 
+	RIG_NOT_UNDER_TSAN();
 	rig_start(&rig, NULL);
 	check_int(bells(), 3);
 	foreign = openat(rig.shm_dir, "sem.hf3fs-submit-ios." UUID, O_CREAT | O_RDWR, 0666);

@@ -27,6 +27,13 @@
 			skip("needs root, to be several users");                                   \
 	} while (0)
 
+/* It holds signals back, maps its own way and starts no threads in a forked child. */
+#ifdef __SANITIZE_THREAD__
+#define RIG_NOT_UNDER_TSAN() skip("the thread sanitizer cannot run this")
+#else
+#define RIG_NOT_UNDER_TSAN() ((void)0)
+#endif
+
 struct rig {
 	struct weir_ctx *ctx;
 	struct files *files;

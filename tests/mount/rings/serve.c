@@ -11,85 +11,54 @@
 
 #include "base/clock.h"
 #include "base/compiler.h"
-#include "base/size.h"
-#include "client.h"
 #include "lib/check.h"
 #include "lib/pattern.h"
+#include "setting.h"
 
-#define FILE_1     UINT64_C(11)
-#define FILE_BYTES (3 * MIB + 1000)
+static struct setting at;
 
-static struct rig rig;
-static struct shared iov;
-static struct ring_client reads, writes;
-
-static const struct usrbio_key read_key = {.for_read = true}, write_key;
-
-/* One user, one file, an iov and a ring for each direction. */
-static void set_up(const struct virt_opts *opts, uint32_t entries)
-{
-	uid_t uid = geteuid() ? geteuid() : USER_A;
-
-	rig_start(&rig, opts);
-	files_add(&rig, FILE_1, FILE_BYTES);
-	files_open(&rig, FILE_1, uid, O_RDWR);
-	iov_make(&rig, &iov, uid, 4 * MIB, 0);
-	ring_make(&rig, &reads, uid, entries, &read_key);
-	ring_make(&rig, &writes, uid, entries, &write_key);
-}
-
-static void tear_down(void)
-{
-	check_int(rig_unlink(&rig, iov.uid, iov.name), 0);
-	check_int(rig_unlink(&rig, iov.uid, reads.shared.name), 0);
-	check_int(rig_unlink(&rig, iov.uid, writes.shared.name), 0);
-	rig_settle(&rig, 0, 0);
-	ring_close(&rig, &reads);
-	ring_close(&rig, &writes);
-	shared_close(&rig, &iov);
-	rig_end(&rig);
-}
+static const struct usrbio_key read_key = {.for_read = true};
 
 static int64_t read_at(uint64_t offset, uint64_t length)
 {
-	return ring_result(&reads, &(struct ask){.iov = &iov,
-						 .file = FILE_1,
-						 .offset = offset,
-						 .length = length,
-						 .userdata = offset});
+	return ring_result(&at.reads, &(struct ask){.iov = &at.iov,
+						    .file = FILE_1,
+						    .offset = offset,
+						    .length = length,
+						    .userdata = offset});
 }
 
 static void UB_34_reads_end_where_the_file_ends(void)
 {
-	set_up(NULL, 4);
+	setting_make(&at, NULL, 4);
 	check_int(read_at(0, 4096), 4096);
-	check_int(pattern_check(iov.memory, FILE_1, 0, 4096), 4096);
+	check_int(pattern_check(at.iov.memory, FILE_1, 0, 4096), 4096);
 	check_int(read_at(MIB + 1, MIB + 3), MIB + 3);
-	check_int(pattern_check(iov.memory, FILE_1, MIB + 1, MIB + 3), MIB + 3);
-	memset(iov.memory, 0x5a, 4096);
+	check_int(pattern_check(at.iov.memory, FILE_1, MIB + 1, MIB + 3), MIB + 3);
+	memset(at.iov.memory, 0x5a, 4096);
 	check_int(read_at(FILE_BYTES - 100, 4096), 100);
-	check_int(pattern_check(iov.memory, FILE_1, FILE_BYTES - 100, 100), 100);
-	check_int(((unsigned char *)iov.memory)[4095], 0x5a);
+	check_int(pattern_check(at.iov.memory, FILE_1, FILE_BYTES - 100, 100), 100);
+	check_int(((unsigned char *)at.iov.memory)[4095], 0x5a);
 	check_int(read_at(FILE_BYTES, 4096), 0);
 	check_int(read_at(FILE_BYTES + 4096, 4096), 0);
 	check_int(read_at(0, 4 * MIB), FILE_BYTES);
-	tear_down();
+	setting_end(&at);
 }
 
 static void UB_43_writes_extend_the_file_and_are_reported(void)
 {
-	struct ask ask = {.iov = &iov, .iov_offset = 512, .file = FILE_1, .length = 10000};
+	struct ask ask = {.iov = &at.iov, .iov_offset = 512, .file = FILE_1, .length = 10000};
 	unsigned char back[10000];
 
-	set_up(NULL, 4);
+	setting_make(&at, NULL, 4);
 	ask.offset = FILE_BYTES + 77;
-	pattern_fill((char *)iov.memory + 512, 99, 0, 10000);
-	check_int(files_changes(&rig, FILE_1), 0);
-	check_int(ring_result(&writes, &ask), 10000);
-	check(files_changes(&rig, FILE_1) == 1);
-	check_int(pread(files_fd(&rig, FILE_1), back, sizeof(back), FILE_BYTES + 77), 10000);
+	pattern_fill((char *)at.iov.memory + 512, 99, 0, 10000);
+	check_int(files_changes(&at.rig, FILE_1), 0);
+	check_int(ring_result(&at.writes, &ask), 10000);
+	check(files_changes(&at.rig, FILE_1) == 1);
+	check_int(pread(files_fd(&at.rig, FILE_1), back, sizeof(back), FILE_BYTES + 77), 10000);
 	check_int(pattern_check(back, 99, 0, 10000), 10000);
-	tear_down();
+	setting_end(&at);
 }
 
 /* ---- Rings in motion ---- */
@@ -107,7 +76,7 @@ static void run_ring(struct ring_client *ring, uint32_t seed, uint64_t count)
 		int n, slot = 0;
 
 		for (unsigned i = 0; i < burst && next <= count && slot >= 0; i++) {
-			slot = ring_ask(ring, &(struct ask){.iov = &iov,
+			slot = ring_ask(ring, &(struct ask){.iov = &at.iov,
 							    .file = FILE_1,
 							    .offset = next % 1000,
 							    .length = 1 + next % 64,
@@ -132,9 +101,9 @@ static void run_ring(struct ring_client *ring, uint32_t seed, uint64_t count)
 
 static void UB_23_one_entry_ten_thousand_times(void)
 {
-	set_up(NULL, 1);
-	run_ring(&reads, 1, 10000);
-	tear_down();
+	setting_make(&at, NULL, 1);
+	run_ring(&at.reads, 1, 10000);
+	setting_end(&at);
 }
 
 static void UB_24_RG_33_each_completes_once_over_wrap_around(void)
@@ -142,58 +111,58 @@ static void UB_24_RG_33_each_completes_once_over_wrap_around(void)
 	static const uint32_t entries[] = {1, 2, 3, 7, 8, 9, 64};
 
 	for (size_t i = 0; i < array_size(entries); i++) {
-		set_up(NULL, entries[i]);
-		run_ring(&reads, (uint32_t)i, 20000);
-		tear_down();
+		setting_make(&at, NULL, entries[i]);
+		run_ring(&at.reads, (uint32_t)i, 20000);
+		setting_end(&at);
 	}
 }
 
 static void UB_29_RG_25_queued_without_a_bell_is_found(void)
 {
-	struct ask ask = {.iov = &iov, .file = FILE_1, .length = 64};
+	struct ask ask = {.iov = &at.iov, .file = FILE_1, .length = 64};
 	struct usrbio_cqe cqe;
 	int64_t from, took;
 
-	set_up(NULL, 4);
+	setting_make(&at, NULL, 4);
 	check_int(read_at(0, 64), 64); /* active in the last second */
 	for (int i = 0; i < 20; i++) {
 		from = sys_real()->now_ns();
-		check(ring_ask(&reads, &ask) >= 0);
-		check_int(ring_reap(&reads, &cqe, 1, 1000), 1);
+		check(ring_ask(&at.reads, &ask) >= 0);
+		check_int(ring_reap(&at.reads, &cqe, 1, 1000), 1);
 		took = sys_real()->now_ns() - from;
 		check(took < 40 * NS_PER_MS); /* 10, and what a busy machine adds */
 	}
 	usleep(1200000);
 	from = sys_real()->now_ns();
-	check(ring_ask(&reads, &ask) >= 0);
-	check_int(ring_reap(&reads, &cqe, 1, 1000), 1);
+	check(ring_ask(&at.reads, &ask) >= 0);
+	check_int(ring_reap(&at.reads, &cqe, 1, 1000), 1);
 	check(sys_real()->now_ns() - from < 200 * NS_PER_MS);
-	tear_down();
+	setting_end(&at);
 }
 
 static void RG_24_a_client_that_never_collects_stops_its_own_ring_only(void)
 {
-	struct ask ask = {.iov = &iov, .file = FILE_1, .length = 64};
+	struct ask ask = {.iov = &at.iov, .file = FILE_1, .length = 64};
 	struct virt_totals before, after;
 	struct usrbio_cqe cqes[8];
 	struct ring_client other;
 
-	set_up(NULL, 4);
-	ring_make(&rig, &other, iov.uid, 4, &read_key);
+	setting_make(&at, NULL, 4);
+	ring_make(&at.rig, &other, at.iov.uid, 4, &read_key);
 	for (int i = 0; i < 4; i++)
-		check(ring_ask(&reads, &ask) >= 0);
-	ring_bell(&reads);
+		check(ring_ask(&at.reads, &ask) >= 0);
+	ring_bell(&at.reads);
 	usleep(50000);
-	virt_totals(rig.rings, &before);
+	virt_totals(at.rig.rings, &before);
 	usleep(300000);
-	virt_totals(rig.rings, &after);
+	virt_totals(at.rig.rings, &after);
 	check(after.scans - before.scans < 60); /* it does not spin */
 	check_int(ring_result(&other, &ask), 64);
-	check_int(ring_reap(&reads, cqes, 4, 1000), 4);
-	check_int(ring_result(&reads, &ask), 64);
-	check_int(rig_unlink(&rig, iov.uid, other.shared.name), 0);
-	ring_close(&rig, &other);
-	tear_down();
+	check_int(ring_reap(&at.reads, cqes, 4, 1000), 4);
+	check_int(ring_result(&at.reads, &ask), 64);
+	check_int(rig_unlink(&at.rig, at.iov.uid, other.shared.name), 0);
+	ring_close(&at.rig, &other);
+	setting_end(&at);
 }
 
 /* ---- Depth, flags, modes ---- */
@@ -201,7 +170,7 @@ static void RG_24_a_client_that_never_collects_stops_its_own_ring_only(void)
 static void queue(struct ring_client *ring, int count)
 {
 	for (int i = 0; i < count; i++)
-		check(ring_ask(ring, &(struct ask){.iov = &iov, .file = FILE_1, .length = 64}) >=
+		check(ring_ask(ring, &(struct ask){.iov = &at.iov, .file = FILE_1, .length = 64}) >=
 		      0);
 	ring_bell(ring);
 }
@@ -213,17 +182,17 @@ static void UB_30_RG_32_depth_4_in_both_modes(void)
 	struct ring_client ring;
 
 	for (int strict = 0; strict < 2; strict++) {
-		set_up(&(struct virt_opts){.strict = strict}, 4);
-		ring_make(&rig, &ring, iov.uid, 8, &key);
+		setting_make(&at, &(struct virt_opts){.strict = strict}, 4);
+		ring_make(&at.rig, &ring, at.iov.uid, 8, &key);
 		queue(&ring, 3);
 		check_int(ring_reap(&ring, cqes, 3, 1000), strict ? 0 : 3);
 		if (strict) {
 			queue(&ring, 1);
 			check_int(ring_reap(&ring, cqes, 4, 1000), 4);
 		}
-		check_int(rig_unlink(&rig, iov.uid, ring.shared.name), 0);
-		ring_close(&rig, &ring);
-		tear_down();
+		check_int(rig_unlink(&at.rig, at.iov.uid, ring.shared.name), 0);
+		ring_close(&at.rig, &ring);
+		setting_end(&at);
 	}
 }
 
@@ -234,8 +203,8 @@ static void UB_32_RG_32_a_timeout_is_kept(void)
 	struct ring_client ring;
 	int64_t from, took;
 
-	set_up(NULL, 4);
-	ring_make(&rig, &ring, iov.uid, 8, &key);
+	setting_make(&at, NULL, 4);
+	ring_make(&at.rig, &ring, at.iov.uid, 8, &key);
 	from = sys_real()->now_ns();
 	queue(&ring, 2);
 	check_int(ring_reap(&ring, cqes, 2, 2000), 2);
@@ -244,15 +213,15 @@ static void UB_32_RG_32_a_timeout_is_kept(void)
 	queue(&ring, 5);
 	check_int(ring_reap(&ring, cqes, 4, 100), 4);
 	check_int(ring_reap(&ring, cqes, 1, 2000), 1);
-	check_int(rig_unlink(&rig, iov.uid, ring.shared.name), 0);
-	ring_close(&rig, &ring);
-	tear_down();
+	check_int(rig_unlink(&at.rig, at.iov.uid, ring.shared.name), 0);
+	ring_close(&at.rig, &ring);
+	setting_end(&at);
 }
 
 /* 64 KiB of data, 64 KiB of hole, 64 KiB of data, 64 KiB of hole. */
 static void make_holes(void)
 {
-	int fd = files_fd(&rig, FILE_1);
+	int fd = files_fd(&at.rig, FILE_1);
 	char data[64 * KIB];
 
 	check_int(ftruncate(fd, 0), 0);
@@ -266,63 +235,64 @@ static void make_holes(void)
 static void UB_35_UB_36_holes_read_as_zeros_or_are_refused(void)
 {
 	struct usrbio_key key = {.for_read = true, .flags = USRBIO_FLAG_NO_HOLES};
-	struct ask ask = {.iov = &iov, .file = FILE_1, .length = 192 * KIB};
+	struct ask ask = {.iov = &at.iov, .file = FILE_1, .length = 192 * KIB};
 	struct ring_client strict;
 
-	set_up(NULL, 4);
-	ring_make(&rig, &strict, iov.uid, 4, &key);
+	setting_make(&at, NULL, 4);
+	ring_make(&at.rig, &strict, at.iov.uid, 4, &key);
 	make_holes();
-	memset(iov.memory, 0x5a, MIB);
-	check_int(ring_result(&reads, &ask), 192 * KIB);
-	check_int(((char *)iov.memory)[100 * KIB], 0);
+	memset(at.iov.memory, 0x5a, MIB);
+	check_int(ring_result(&at.reads, &ask), 192 * KIB);
+	check_int(((char *)at.iov.memory)[100 * KIB], 0);
 	check_int(ring_result(&strict, &ask), -ENODATA);
 	ask.length = 100 * KIB; /* ends in a hole */
-	check_int(ring_result(&reads, &ask), 100 * KIB);
+	check_int(ring_result(&at.reads, &ask), 100 * KIB);
 	check_int(ring_result(&strict, &ask), 64 * KIB);
 	ask.offset = 64 * KIB; /* lies in one */
 	ask.length = KIB;
-	check_int(ring_result(&reads, &ask), KIB);
+	check_int(ring_result(&at.reads, &ask), KIB);
 	check_int(ring_result(&strict, &ask), 0);
 	ask.offset = 128 * KIB;
 	ask.length = 64 * KIB;
 	check_int(ring_result(&strict, &ask), 64 * KIB);
 	ask.length = 300 * KIB; /* a hole, then the end of the file */
-	check_int(ring_result(&reads, &ask), 128 * KIB);
+	check_int(ring_result(&at.reads, &ask), 128 * KIB);
 	check_int(ring_result(&strict, &ask), -ENODATA);
-	check_int(rig_unlink(&rig, iov.uid, strict.shared.name), 0);
-	ring_close(&rig, &strict);
-	tear_down();
+	check_int(rig_unlink(&at.rig, at.iov.uid, strict.shared.name), 0);
+	ring_close(&at.rig, &strict);
+	setting_end(&at);
 }
 
 static void UB_40_read_only(void)
 {
-	struct ask ask = {.iov = &iov, .file = FILE_1, .length = 64};
+	struct ask ask = {.iov = &at.iov, .file = FILE_1, .length = 64};
 
-	set_up(&(struct virt_opts){.read_only = true}, 4);
-	check_int(ring_result(&writes, &ask), -EROFS);
+	setting_make(&at, &(struct virt_opts){.read_only = true}, 4);
+	check_int(ring_result(&at.writes, &ask), -EROFS);
 	ask.file = 77; /* nothing is looked at */
 	ask.iov = NULL;
-	check_int(ring_result(&writes, &ask), -EROFS);
+	check_int(ring_result(&at.writes, &ask), -EROFS);
 	check_int(read_at(0, 64), 64);
-	check_int(files_changes(&rig, FILE_1), 0);
-	tear_down(); /* unlinks all of them */
+	check_int(files_changes(&at.rig, FILE_1), 0);
+	setting_end(&at); /* unlinks all of them */
 }
 
 static void UB_41_buffers_that_overlap(void)
 {
 	struct usrbio_cqe cqes[2];
 
-	set_up(NULL, 4);
-	check(ring_ask(&reads, &(struct ask){.iov = &iov, .file = FILE_1, .length = 8192}) >= 0);
-	check(ring_ask(&reads,
-		       &(struct ask){
-			       .iov = &iov, .iov_offset = 4096, .file = FILE_1, .length = 8192}) >=
+	setting_make(&at, NULL, 4);
+	check(ring_ask(&at.reads, &(struct ask){.iov = &at.iov, .file = FILE_1, .length = 8192}) >=
 	      0);
-	ring_bell(&reads);
-	check_int(ring_reap(&reads, cqes, 2, 2000), 2);
+	check(ring_ask(&at.reads, &(struct ask){.iov = &at.iov,
+						.iov_offset = 4096,
+						.file = FILE_1,
+						.length = 8192}) >= 0);
+	ring_bell(&at.reads);
+	check_int(ring_reap(&at.reads, cqes, 2, 2000), 2);
 	check_int(cqes[0].result, 8192);
 	check_int(cqes[1].result, 8192);
-	tear_down();
+	setting_end(&at);
 }
 
 static void UB_42_one_request_of_256_mib(void)
@@ -331,33 +301,35 @@ static void UB_42_one_request_of_256_mib(void)
 	struct ask ask = {.file = FILE_1, .length = size};
 	struct shared large;
 
-	set_up(NULL, 4);
-	check_int(ftruncate(files_fd(&rig, FILE_1), (off_t)size), 0);
-	iov_make(&rig, &large, iov.uid, size, 0);
+	setting_make(&at, NULL, 4);
+	check_int(ftruncate(files_fd(&at.rig, FILE_1), (off_t)size), 0);
+	iov_make(&at.rig, &large, at.iov.uid, size, 0);
 	ask.iov = &large;
-	check_int(ring_result(&reads, &ask), size);
+	check_int(ring_result(&at.reads, &ask), size);
 	check_int(pattern_check(large.memory, FILE_1, 0, FILE_BYTES), FILE_BYTES);
-	check_int(rig_unlink(&rig, iov.uid, large.name), 0);
-	shared_close(&rig, &large);
-	tear_down();
+	check_int(rig_unlink(&at.rig, at.iov.uid, large.name), 0);
+	shared_close(&at.rig, &large);
+	setting_end(&at);
 }
 
 static void priorities_have_a_server_each(void)
 {
-	struct ask ask = {.iov = &iov, .file = FILE_1, .length = 64};
+	struct ask ask = {.iov = &at.iov, .file = FILE_1, .length = 64};
 	struct ring_client high, low;
 
-	set_up(NULL, 4);
-	ring_make(&rig, &high, iov.uid, 4, &(struct usrbio_key){.for_read = true, .priority = -1});
-	ring_make(&rig, &low, iov.uid, 4, &(struct usrbio_key){.for_read = true, .priority = 1});
+	setting_make(&at, NULL, 4);
+	ring_make(&at.rig, &high, at.iov.uid, 4,
+		  &(struct usrbio_key){.for_read = true, .priority = -1});
+	ring_make(&at.rig, &low, at.iov.uid, 4,
+		  &(struct usrbio_key){.for_read = true, .priority = 1});
 	check(strcmp(high.bell.name, low.bell.name) != 0);
 	check_int(ring_result(&high, &ask), 64);
 	check_int(ring_result(&low, &ask), 64);
-	check_int(rig_unlink(&rig, iov.uid, high.shared.name), 0);
-	check_int(rig_unlink(&rig, iov.uid, low.shared.name), 0);
-	ring_close(&rig, &high);
-	ring_close(&rig, &low);
-	tear_down();
+	check_int(rig_unlink(&at.rig, at.iov.uid, high.shared.name), 0);
+	check_int(rig_unlink(&at.rig, at.iov.uid, low.shared.name), 0);
+	ring_close(&at.rig, &high);
+	ring_close(&at.rig, &low);
+	setting_end(&at);
 }
 
 /* ---- Names that go ---- */
@@ -368,19 +340,19 @@ static void UB_51_an_iov_that_was_unlinked(void)
 	struct usrbio_cqe cqes[4];
 	struct shared other;
 
-	set_up(NULL, 4);
-	iov_make(&rig, &other, iov.uid, MIB, 0);
+	setting_make(&at, NULL, 4);
+	iov_make(&at.rig, &other, at.iov.uid, MIB, 0);
 	ask.iov = &other;
 	for (int i = 0; i < 4; i++)
-		check(ring_ask(&reads, &ask) >= 0);
-	ring_bell(&reads);
-	check_int(ring_reap(&reads, cqes, 1, 2000), 1);
-	check_int(rig_unlink(&rig, iov.uid, other.name), 0);
-	check_int(ring_reap(&reads, cqes + 1, 3, 2000), 3); /* claimed or not: no one hangs */
-	check_int(ring_result(&reads, &ask), -EINVAL);
-	rig_settle(&rig, 1, 2);
-	shared_close(&rig, &other);
-	tear_down();
+		check(ring_ask(&at.reads, &ask) >= 0);
+	ring_bell(&at.reads);
+	check_int(ring_reap(&at.reads, cqes, 1, 2000), 1);
+	check_int(rig_unlink(&at.rig, at.iov.uid, other.name), 0);
+	check_int(ring_reap(&at.reads, cqes + 1, 3, 2000), 3); /* claimed or not: no one hangs */
+	check_int(ring_result(&at.reads, &ask), -EINVAL);
+	rig_settle(&at.rig, 1, 2);
+	shared_close(&at.rig, &other);
+	setting_end(&at);
 }
 
 static void an_unlinked_ring_is_served_no_more(void)
@@ -388,16 +360,16 @@ static void an_unlinked_ring_is_served_no_more(void)
 	struct usrbio_cqe cqe;
 	struct ring_client ring;
 
-	set_up(NULL, 4);
-	ring_make(&rig, &ring, iov.uid, 4, &read_key);
+	setting_make(&at, NULL, 4);
+	ring_make(&at.rig, &ring, at.iov.uid, 4, &read_key);
 	queue(&ring, 1);
 	check_int(ring_reap(&ring, &cqe, 1, 2000), 1);
-	check_int(rig_unlink(&rig, iov.uid, ring.shared.name), 0);
+	check_int(rig_unlink(&at.rig, at.iov.uid, ring.shared.name), 0);
 	queue(&ring, 1);
 	check_int(ring_reap(&ring, &cqe, 1, 300), 0);
-	rig_settle(&rig, 1, 2);
-	ring_close(&rig, &ring);
-	tear_down();
+	rig_settle(&at.rig, 1, 2);
+	ring_close(&at.rig, &ring);
+	setting_end(&at);
 }
 
 static bool add_requests(void *arg, const struct virt_ring_status *status)
@@ -411,19 +383,19 @@ static void counters_tell_what_happened(void)
 	struct virt_totals totals;
 	uint64_t requests = 0;
 
-	set_up(NULL, 4);
+	setting_make(&at, NULL, 4);
 	check_int(read_at(0, 100), 100);
 	check_int(read_at(FILE_BYTES, 100), 0);
-	check_int(ring_result(&reads, &(struct ask){.file = FILE_1, .length = 1}), -EINVAL);
-	virt_totals(rig.rings, &totals);
+	check_int(ring_result(&at.reads, &(struct ask){.file = FILE_1, .length = 1}), -EINVAL);
+	virt_totals(at.rig.rings, &totals);
 	check_int(totals.iovs, 1);
 	check_int(totals.rings, 2);
 	check_int(totals.requests, 3);
 	check_int(totals.bytes, 100);
 	check_int(totals.errors, 1);
-	virt_each_ring(rig.rings, add_requests, &requests);
+	virt_each_ring(at.rig.rings, add_requests, &requests);
 	check_int(requests, 3);
-	tear_down();
+	setting_end(&at);
 }
 
 int main(int argc, char **argv)
