@@ -94,12 +94,19 @@ static void fill(int fd, uint64_t ino, uint64_t bytes)
 
 void files_add(struct rig *rig, uint64_t ino, uint64_t bytes)
 {
+	int fd = backing();
+
+	fill(fd, ino, bytes);
+	files_adopt(rig, ino, fd);
+}
+
+void files_adopt(struct rig *rig, uint64_t ino, int fd)
+{
 	struct file *file = file_of(rig->files, 0);
 	struct weir_error err = WEIR_ERROR_INIT;
 
 	check(file && ino);
-	file->fd = backing();
-	fill(file->fd, ino, bytes);
+	file->fd = fd;
 	check_int(
 		weir_object_from_fd(rig->files->ctx, file->fd, "a file", NULL, &file->object, &err),
 		0);

@@ -73,6 +73,8 @@ void rig_settle(struct rig *rig, uint64_t iovs, uint64_t rings);
 
 /* A new file of that size, of the test pattern with the seed `ino`; read: by pread. */
 void files_add(struct rig *rig, uint64_t ino, uint64_t bytes);
+/* One that is open already; the descriptor is the rig's from then on. */
+void files_adopt(struct rig *rig, uint64_t ino, int fd);
 int files_fd(struct rig *rig, uint64_t ino);
 /* What OPEN and RELEASE do; mode: O_RDONLY, O_WRONLY, O_RDWR. */
 void files_open(struct rig *rig, uint64_t ino, uid_t uid, int mode);

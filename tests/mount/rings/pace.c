@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pace - what serving rings costs, a client in one process and the server in another, without FUSE
+ *
+ *	pace FILE [BLOCK [DEPTH [COUNT [random]]]]
+ *
+ * COUNT blocks of FILE (rounded down to what it has) into an iov of DEPTH blocks, DEPTH at once.  Prints
+ * one line of JSON: time, processor time of each side, and futex system calls of each.  Not a test: the
+ * tests of what it counts are in serve.c.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/size.h"
+#include "client.h"
+#include "lib/check.h"
+
+#define INO UINT64_C(77)
+
+struct pace {
+	uint64_t block, count, file_blocks;
+	uint32_t depth;
+	bool random;
+	struct ring_client ring;
+	struct shared iov;
+	uint64_t started, ended, state;
+};
+
+static _Atomic uint64_t futex_calls;
+
+static int count_futex(uint32_t *word, int op, uint32_t value, const struct timespec *until,
+		       uint32_t mask)
+{
+	atomic_fetch_add_explicit(&futex_calls, 1, memory_order_relaxed);
+	return sys_real()->futex(word, op, value, until, mask);
+}
+
+static double cpu_seconds(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+	       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+/* ---- The client ---- */
+
+static bool ask_next(struct pace *pace, uint64_t slot)
+{
+	uint64_t at = pace->started;
+
+	if (at == pace->count)
+		return false;
+	if (pace->random) {
+		pace->state = pace->state * UINT64_C(6364136223846793005) + 1442695040888963407;
+		at = pace->state >> 20;
+	}
+	pace->started++;
+	check(ring_ask(&pace->ring, &(struct ask){.iov = &pace->iov,
+						  .iov_offset = slot * pace->block,
+						  .file = INO,
+						  .offset = at % pace->file_blocks * pace->block,
+						  .length = pace->block,
+						  .userdata = slot}) >= 0);
+	return true;
+}
+
+static void post(const struct sys *sys, struct pace *pace)
+{
+	usrbio_sem_post(sys, pace->ring.bell.sem);
+}
+
+static void wait_for_some(const struct sys *sys, struct pace *pace)
+{
+	struct usrbio_sem *done = pace->ring.end.view.done;
+
+	usrbio_sem_drain(done);
+	if (!usrbio_client_ready(&pace->ring.end))
+		(void)!usrbio_sem_wait(sys, done, sys->now_ns() + NS_PER_SEC);
+}
+
+static void run_client(const struct sys *sys, struct pace *pace)
+{
+	struct usrbio_cqe cqes[64];
+
+	for (uint64_t slot = 0; slot < pace->depth; slot++)
+		ask_next(pace, slot);
+	post(sys, pace);
+	while (pace->ended < pace->count) {
+		int n = usrbio_client_reap(&pace->ring.end, cqes, array_size(cqes));
+
+		check(n >= 0);
+		for (int i = 0; i < n; i++) {
+			check_int(cqes[i].result, pace->block);
+			pace->ended++;
+			ask_next(pace, cqes[i].userdata);
+		}
+		if (n > 0)
+			post(sys, pace);
+		else
+			wait_for_some(sys, pace);
+	}
+}
+
+/* ---- Both ---- */
+
+static void report(const struct pace *pace, double wall, double client, double server,
+		   uint64_t client_futex, uint64_t server_futex)
+{
+	double ios = (double)pace->count;
+
+	printf("{\"ios\": %llu, \"wall_seconds\": %.6f, \"client_cpu_seconds\": %.6f, "
+	       "\"server_cpu_seconds\": %.6f, \"cpu_us_per_io\": %.3f, \"client_futex\": %llu, "
+	       "\"server_futex\": %llu, \"futex_per_io\": %.4f}\n",
+	       (unsigned long long)pace->count, wall, client, server, (client + server) / ios * 1e6,
+	       (unsigned long long)client_futex, (unsigned long long)server_futex,
+	       (double)(client_futex + server_futex) / ios);
+}
+
+/* What the child tells: its processor time and calls. */
+struct told {
+	double cpu;
+	uint64_t futex;
+};
+
+static void measure(const struct sys *sys, struct pace *pace)
+{
+	struct told *told = mmap(NULL, sizeof(*told), PROT_READ | PROT_WRITE,
+				 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	double before = cpu_seconds();
+	int64_t start = sys->now_ns();
+	uint64_t futex = futex_calls;
+	int status;
+	pid_t child = fork();
+
+	if (child == 0) {
+		double begun = cpu_seconds();
+
+		futex_calls = 0;
+		run_client(sys, pace);
+		*told = (struct told){cpu_seconds() - begun, futex_calls};
+		_exit(0);
+	}
+	check_int(waitpid(child, &status, 0), child);
+	check_int(status, 0);
+	report(pace, (double)(sys->now_ns() - start) / 1e9, told->cpu, cpu_seconds() - before,
+	       told->futex, futex_calls - futex);
+}
+
+static void set_up(struct rig *rig, struct pace *pace, int fd)
+{
+	static const struct usrbio_key key = {.for_read = true};
+	struct stat st;
+
+	check_int(fstat(fd, &st), 0);
+	pace->file_blocks = (uint64_t)st.st_size / pace->block;
+	check(pace->file_blocks > 0);
+	files_adopt(rig, INO, fd);
+	files_open(rig, INO, geteuid(), O_RDONLY);
+	iov_make(rig, &pace->iov, geteuid(), pace->depth * pace->block, 0);
+	memset(pace->iov.memory, 1, pace->iov.bytes);
+	ring_make(rig, &pace->ring, geteuid(), pace->depth, &key);
+}
+
+int main(int argc, char **argv)
+{
+	static struct rig rig;
+	struct sys sys = *sys_real();
+	struct pace pace = {.block = 4096, .depth = 64, .count = 100000, .state = 1};
+	int fd;
+
+	check(argc >= 2);
+	if (argc > 2)
+		pace.block = strtoull(argv[2], NULL, 0);
+	if (argc > 3)
+		pace.depth = (uint32_t)strtoul(argv[3], NULL, 0);
+	if (argc > 4)
+		pace.count = strtoull(argv[4], NULL, 0);
+	pace.random = argc > 5;
+	sys.futex = count_futex;
+	fd = open(argv[1], O_RDONLY | O_CLOEXEC);
+	check(fd >= 0);
+	rig_start(&rig, &(struct virt_opts){.sys = &sys});
+	set_up(&rig, &pace, fd);
+	measure(&sys, &pace);
+	ring_close(&rig, &pace.ring);
+	shared_close(&rig, &pace.iov);
+	rig_unlink(&rig, geteuid(), pace.ring.shared.name);
+	rig_unlink(&rig, geteuid(), pace.iov.name);
+	rig_end(&rig);
+	return 0;
+}
