@@ -2,6 +2,10 @@
 /*
  * Ends of requests: results into the rings, then at most one post for each ring.
  *
+ * A post may cost two system calls, one of ours and one of the client, who has slept.  So a ring with more
+ * under way gets its post when some results have come together, or when the server has nothing else to do;
+ * one with nothing under way gets it at once.
+ *
  * Files that were written to are reported before a completion of theirs can be seen: a client that stats
  * after it must not be told the old length.
  */
@@ -9,6 +13,9 @@
 
 #include "mount/rings/files.h"
 #include "mount/rings/server.h"
+
+/* Results without a post, while more are under way. */
+#define OWED_MOST 40
 
 void ring_answer(struct server *server, struct ring *ring, int32_t index, uint64_t userdata,
 		 int64_t result)
@@ -30,17 +37,32 @@ void ring_answer(struct server *server, struct ring *ring, int32_t index, uint64
 		ring_kill(server, ring);
 		return;
 	}
+	ring->owed++;
 	if (list_empty(&ring->touched))
 		list_push(&server->touched, &ring->touched);
 }
 
+static void post(struct server *server, struct ring *ring)
+{
+	list_remove(&ring->touched);
+	ring->owed = 0;
+	usrbio_server_post(&ring->end);
+	count_up(&server->counters.posts, 1);
+}
+
 void server_post(struct server *server)
 {
-	struct list *link;
+	while (!list_empty(&server->touched))
+		post(server, list_entry(server->touched.next, struct ring, touched));
+}
 
-	while ((link = list_pop(&server->touched))) {
-		usrbio_server_post(&list_entry(link, struct ring, touched)->end);
-		count_up(&server->counters.posts, 1);
+void server_post_due(struct server *server)
+{
+	list_for_each_safe(at, &server->touched) {
+		struct ring *ring = list_entry(at, struct ring, touched);
+
+		if (!ring->in_flight || ring->owed >= OWED_MOST)
+			post(server, ring);
 	}
 }
 
@@ -104,5 +126,5 @@ void server_settle(struct server *server, struct weir_feed_io **ios, unsigned co
 			    result_of(request));
 		release(server, request);
 	}
-	server_post(server);
+	server_post_due(server);
 }

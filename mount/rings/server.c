@@ -25,7 +25,8 @@
 #define STORM_IDLE      64 /* fruitless looks for the bell in a window, */
 #define STORM_RATIO     4  /* and for each fruitful one */
 #define NAP_NS          (NS_PER_MS / 2)
-#define CANCEL_NS       NS_PER_SEC /* for requests that were asked to end */
+#define OWED_NS         (50 * NS_PER_US) /* a post waits no longer for more results */
+#define CANCEL_NS       NS_PER_SEC       /* for requests that were asked to end */
 
 /* ---- Rings that come and go ---- */
 
@@ -194,16 +195,38 @@ static int64_t next_look(const struct server *server, int64_t last_ns)
 	return min_of(next, server->look_ns);
 }
 
+/* Nobody waits for a post while we sleep, nor for long while we work. */
+static void post_owed(struct server *server, bool idle)
+{
+	int64_t now_ns;
+
+	if (list_empty(&server->touched)) {
+		server->owed_since_ns = 0;
+		return;
+	}
+	now_ns = server->sys->now_ns();
+	if (!server->owed_since_ns)
+		server->owed_since_ns = now_ns;
+	if (!idle && now_ns - server->owed_since_ns < OWED_NS)
+		return;
+	server_post(server);
+	server->owed_since_ns = 0;
+}
+
 /* Ends of requests, then a look at the rings if there is a reason. */
 static void step(struct server *server, int64_t *last_ns)
 {
 	struct weir_feed_io *ios[REAP];
 	int64_t next = next_look(server, *last_ns), now_ns;
-	unsigned n = weir_feed_reap(server->feed, ios, REAP, next == NEVER ? WEIR_FOREVER : next);
-	bool rang, worked;
+	bool owing = !list_empty(&server->touched), rang, worked;
+	unsigned n = weir_feed_reap(server->feed, ios, REAP,
+				    owing           ? 0
+				    : next == NEVER ? WEIR_FOREVER
+						    : next);
 
 	if (n)
 		server_settle(server, ios, n);
+	post_owed(server, owing && n == 0 && !server->backlog);
 	look_around(server);
 	rang = bell_drain(server->bell) > 0;
 	now_ns = server->sys->now_ns();

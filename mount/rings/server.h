@@ -84,6 +84,7 @@ struct ring {
 	struct batch_rule rule;
 	struct batch_wait wait;
 	uint32_t granted; /* let go by the rule, not claimed yet */
+	uint32_t owed;    /* completions published since its last post */
 	uint32_t in_flight;
 	uint64_t flying_bytes;
 	uint64_t turn_bytes; /* that its last request asked for: how large its turns are */
@@ -131,6 +132,7 @@ struct server {
 	unsigned stuck;  /* requests that did not come back; read after the thread was joined */
 
 	struct list rings, loads, touched;
+	int64_t owed_since_ns; /* about: the first of the touched that was left without a post */
 	struct list uses[SERVER_BUCKETS], grips[SERVER_BUCKETS];
 	uint64_t epoch; /* of the files, when idle grips were last dropped */
 	bool backlog;   /* the last scan left something that can go at once */
@@ -192,7 +194,8 @@ void uses_init(struct server *server);
 void ring_answer(struct server *server, struct ring *ring, int32_t index, uint64_t userdata,
 		 int64_t result);
 void server_settle(struct server *server, struct weir_feed_io **ios, unsigned count);
-void server_post(struct server *server);
+void server_post(struct server *server);     /* all that were touched */
+void server_post_due(struct server *server); /* those that should not wait for more */
 
 /* holes.c: the result of a read of a ring that forbids holes. */
 int64_t hole_result(int fd, uint64_t offset, uint64_t length, int64_t result);
