@@ -88,6 +88,35 @@ static void wait_for_some(const struct sys *sys, struct pace *pace)
 		(void)!usrbio_sem_wait(sys, done, sys->now_ns() + NS_PER_SEC);
 }
 
+static int by_size(const void *a, const void *b)
+{
+	int64_t left = *(const int64_t *)a, right = *(const int64_t *)b;
+
+	return (left > right) - (left < right);
+}
+
+/* One at a time: how long each takes. */
+static double median_us(const struct sys *sys, struct pace *pace)
+{
+	int64_t *taken = calloc(pace->count, sizeof(*taken));
+	double median;
+
+	for (uint64_t i = 0; i < pace->count; i++) {
+		int64_t start = sys->now_ns();
+		struct usrbio_cqe cqe;
+
+		ask_next(pace, 0);
+		post(sys, pace);
+		while (usrbio_client_reap(&pace->ring.end, &cqe, 1) == 0)
+			wait_for_some(sys, pace);
+		taken[i] = sys->now_ns() - start;
+	}
+	qsort(taken, pace->count, sizeof(*taken), by_size);
+	median = (double)taken[pace->count / 2] / 1e3;
+	free(taken);
+	return median;
+}
+
 static void run_client(const struct sys *sys, struct pace *pace)
 {
 	struct usrbio_cqe cqes[64];
@@ -128,7 +157,7 @@ static void report(const struct pace *pace, double wall, double client, double s
 
 /* What the child tells: its processor time and calls. */
 struct told {
-	double cpu;
+	double cpu, median_us;
 	uint64_t futex;
 };
 
@@ -146,12 +175,18 @@ static void measure(const struct sys *sys, struct pace *pace)
 		double begun = cpu_seconds();
 
 		futex_calls = 0;
-		run_client(sys, pace);
-		*told = (struct told){cpu_seconds() - begun, futex_calls};
+		if (pace->depth == 1)
+			told->median_us = median_us(sys, pace);
+		else
+			run_client(sys, pace);
+		told->cpu = cpu_seconds() - begun;
+		told->futex = futex_calls;
 		_exit(0);
 	}
 	check_int(waitpid(child, &status, 0), child);
 	check_int(status, 0);
+	if (pace->depth == 1)
+		printf("{\"p50_us\": %.3f}\n", told->median_us);
 	report(pace, (double)(sys->now_ns() - start) / 1e9, told->cpu, cpu_seconds() - before,
 	       told->futex, futex_calls - futex);
 }
