@@ -269,6 +269,11 @@ void weir_feed_wake(struct weir_feed *feed)
 	feed_ops(feed)->wake(feed->core);
 }
 
+int64_t feed_next_ns(struct weir_feed *feed)
+{
+	return feed_ops(feed)->next_ns ? feed_ops(feed)->next_ns(feed->core) : NEVER;
+}
+
 /* ---- Ending ---- */
 
 static void cancel_all(struct weir_feed *feed)

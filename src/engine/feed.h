@@ -122,6 +122,9 @@ static inline void feed_count_at(struct weir_feed *feed, size_t field, uint64_t 
 }
 #define feed_count(feed, name, n) feed_count_at((feed), FEED_COUNTER(name), (n))
 
+/* Simulated: when the next request ends by itself, or NEVER. */
+int64_t feed_next_ns(struct weir_feed *feed);
+
 /* ---- feed_part.c ---- */
 
 /* Hands the source what it may have of the ios that wait. */

@@ -66,6 +66,15 @@ static bool is_congruent(const struct weir_feed_io *io, const struct source_obje
 	return (at & (object->memory_align - 1)) == 0;
 }
 
+static void ask_way(struct feed_job *job, struct source_object *object, uint64_t offset,
+		    uint64_t end)
+{
+	uint64_t until;
+
+	job->way = (uint8_t)object->source->ops->way(object, offset, end - offset, &until);
+	job->way_until = min_of(until, end); /* the answer may hold for more than was asked */
+}
+
 static void decide_read(struct feed_job *job, uint64_t offset)
 {
 	const struct weir_feed_io *io = job->io;
@@ -80,8 +89,7 @@ static void decide_read(struct feed_job *job, uint64_t offset)
 	else if (body_end <= body || !is_congruent(io, object))
 		go_buffered(job, end);
 	else
-		job->way = (uint8_t)object->source->ops->way(object, offset, body_end - offset,
-							     &job->way_until);
+		ask_way(job, object, offset, body_end);
 }
 
 static void decide(struct feed_job *job, uint64_t offset)
@@ -136,14 +144,12 @@ static bool submit(struct weir_feed *feed, struct feed_part *part)
 	return feed_ops(feed)->submit(feed->core, &part->request) == 0;
 }
 
-/* The end of an object: nothing came, or a read past the cache brought no whole number of blocks. */
+/* Nothing came; or it went up to where the object ended when it was opened, which saves asking again. */
 static bool is_at_end(const struct request *request)
 {
-	if (request->op == REQUEST_WRITE)
-		return false;
-	return request->result == 0 ||
-	       (request->way == WAY_DIRECT &&
-		((uint64_t)request->result & (request->object->offset_align - 1)) != 0);
+	return request->op == REQUEST_READ &&
+	       (request->result == 0 ||
+		request->offset + (uint64_t)request->result == request->object->size_bytes);
 }
 
 /* It brought less than asked.  True where the rest was asked for. */

@@ -467,8 +467,11 @@ static void act_some_finish(void)
 
 void act(void)
 {
-	uint64_t dice = below(100);
+	uint64_t dice;
 
+	if (feeds_act())
+		return;
+	dice = below(100);
 	if (dice < 45)
 		world_step_any();
 	else if (dice < 57)

@@ -180,6 +180,8 @@ static uint64_t run(uint64_t seed)
 	while (acts-- > 0)
 		act();
 	run_out();
+	if (!one_in(4))
+		feeds_run_out();
 	check_books();
 	world_destroy();
 	return world.log;

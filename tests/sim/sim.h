@@ -9,6 +9,7 @@
  *
  *	acts.c    what a program does: start, append, cancel, promote, take, return, finish ...
  *	wants.c   what was asked for, and whether what came is right
+ *	feeds.c   a server's feed beside the transfers
  *	world.c   context, clock, objects, faults, lanes
  *	sim.c     seeds, the end of a run, the command line
  */
@@ -153,6 +154,15 @@ void want_flight_gone(unsigned flight, bool abandoned);
 void want_check_memory(void);
 /* How many of its bytes are there. */
 uint64_t want_present(const struct want *want);
+
+/* ---- feeds.c ---- */
+
+void feeds_create(void);
+bool feeds_act(void); /* false: nothing was done */
+bool feeds_step(void);
+int64_t feeds_next_ns(void);
+void feeds_run_out(void);
+void feeds_destroy(void);
 
 /* ---- acts.c ---- */
 

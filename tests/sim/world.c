@@ -276,12 +276,12 @@ bool world_step_all(void)
 
 	for (uint32_t i = 0; i < lanes()->lane_count; i++)
 		happened |= world_step(lanes()->lanes[i]);
-	return happened;
+	return feeds_step() || happened;
 }
 
 bool world_pass_time(void)
 {
-	int64_t next = NEVER;
+	int64_t next = feeds_next_ns();
 
 	for (uint32_t i = 0; i < lanes()->lane_count; i++)
 		next = min_of(next, lane_next_ns(lanes()->lanes[i]));
@@ -350,6 +350,7 @@ void world_create(uint64_t seed)
 					    (uint32_t)below(3) ? 1 + (uint32_t)below(20) : 0,
 					    &world.queues[i], &err) == 0,
 			  "%s", err.message);
+	feeds_create();
 	if (!one_in(3))
 		world_faults();
 }
@@ -358,6 +359,7 @@ void world_destroy(void)
 {
 	struct budget *budget = budget_ref(world.ctx->budget);
 
+	feeds_destroy();
 	for (unsigned i = 0; i < QUEUES_MAX; i++)
 		weir_queue_destroy(world.queues[i]);
 	for (unsigned i = 0; i < world.thing_count; i++)
