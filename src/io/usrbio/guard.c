@@ -99,6 +99,7 @@ int usrbio_guarded(void (*touch)(void *arg), void *arg, const void *memory, uint
 	region.to = region.from + bytes;
 	if (sigsetjmp(region.jump, 0)) {
 		current = NULL;
+		unblock(); /* a tool's own handler around ours may have blocked it */
 		return -EFAULT;
 	}
 	current =

@@ -67,7 +67,8 @@ int usrbio_ring_submit(struct usrbio_ring *ring);
  * takes up to max.  Returns how many, which may be 0.  Never touches the mount.
  *
  *	min <= 0 polls; min above max is cut to it; max <= 0 is -EINVAL
- *	the daemon is gone: each request in flight comes once, with the result -ENOTCONN
+ *	the daemon is gone: each request in flight comes once, with the result -ENOTCONN; when none is
+ *	left, -ENOTCONN
  *	deadline NEVER, the daemon silent for 60 s with requests in flight: -ETIMEDOUT, and they stay
  *	the daemon broke the protocol: -EPROTO
  */

@@ -352,12 +352,22 @@ static void RG_26_semaphores_full_of_garbage(void)
 
 /* ---- A client that truncates ---- */
 
+/* Before a case in which an atomic access faults. */
+static void can_fault(void)
+{
+#ifdef __SANITIZE_THREAD__
+	/* Its runtime makes the access itself, with a lock held that a jump out of it leaves so. */
+	skip("the thread sanitizer holds a lock where the fault happens");
+#endif
+	check_int(usrbio_guard_install(), 0);
+}
+
 static void RG_15_PR_05_ring_cut_to_nothing(void)
 {
 	struct usrbio_claim claims[64];
 	struct rig rig = rig_of(ENTRIES);
 
-	check_int(usrbio_guard_install(), 0);
+	can_fault();
 	queue(&rig, 0, 0);
 	check_int(claim(&rig, claims), 1);
 	check_int(ftruncate(rig.fd, 0), 0);
@@ -372,7 +382,7 @@ static void RG_15_every_touch_survives_a_cut(void)
 	struct usrbio_server server;
 	struct rig rig = rig_of(ENTRIES);
 
-	check_int(usrbio_guard_install(), 0);
+	can_fault();
 	check_int(ftruncate(rig.fd, 0), 0);
 	check_int(usrbio_server_available(&rig.server), -EFAULT);
 	check_dead(&rig, -EFAULT);
@@ -397,7 +407,7 @@ static void RG_15_ring_cut_to_half(void)
 	struct rig rig = rig_of(1024);
 	struct usrbio_claim claims[64];
 
-	check_int(usrbio_guard_install(), 0);
+	can_fault();
 	queue(&rig, 0, 0);
 	check_int(ftruncate(rig.fd, (off_t)(rig.bytes / 2)), 0);
 	/* The markers are still there, the queue is not. */
@@ -431,7 +441,7 @@ static void *cut(void *arg)
 
 static void UB_49_ring_cut_while_it_is_served(void)
 {
-	check_int(usrbio_guard_install(), 0);
+	can_fault();
 	for (int round = 0; round < 50; round++) {
 		struct rig rig = rig_of(ENTRIES);
 		struct usrbio_claim claims[64];
