@@ -110,6 +110,7 @@ static const struct sys real = {
 	.fsync = fsync,
 	.renameat2 = renameat2,
 	.unlinkat = unlinkat,
+	.linkat = linkat,
 	.mkdirat = mkdirat,
 	.fadvise = posix_fadvise,
 	.cachestat = real_cachestat,

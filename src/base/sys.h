@@ -45,6 +45,7 @@ struct sys {
 	int (*renameat2)(int from_dir, const char *from, int to_dir, const char *to,
 			 unsigned flags);
 	int (*unlinkat)(int dir, const char *path, int flags);
+	int (*linkat)(int from_dir, const char *from, int to_dir, const char *to, int flags);
 	int (*mkdirat)(int dir, const char *path, mode_t mode);
 	int (*fadvise)(int fd, off_t off, off_t len, int advice); /* returns an errno */
 	int (*cachestat)(int fd, struct sys_cache_range *range, struct sys_cache_stat *out,

@@ -60,15 +60,17 @@ void buffer_block_unref(struct buffer_block *block)
 	free(block);
 }
 
-struct weir_buffer *buffer_make(struct buffer_block *block, uint64_t index, void *data,
-				uint64_t bytes)
+struct weir_buffer *buffer_make(struct buffer_block *block, uint64_t index, struct pool *pool,
+				void *data, uint64_t bytes)
 {
 	struct weir_buffer *buffer = &block->buffers[index];
 
 	atomic_fetch_add_explicit(&block->refs, 1, memory_order_relaxed);
 	if (bytes)
-		pool_hold(block->pool, data, bytes);
+		pool_hold(pool, data, bytes);
 	*buffer = (struct weir_buffer){.data = data, .size_bytes = bytes, .block = block};
+	if (pool != block->pool)
+		buffer->pool = pool_ref(pool);
 	atomic_init(&buffer->refs, 1);
 	return buffer;
 }
@@ -108,9 +110,12 @@ void weir_buffer_unref(struct weir_buffer *buffer)
 	if (block->pid != getpid()) /* a forked child: its parent's threads may hold the locks */
 		return;
 	if (block->pool && buffer->size_bytes) {
-		pool_drop(block->pool, buffer->data, buffer->size_bytes);
+		pool_drop(buffer->pool ? buffer->pool : block->pool, buffer->data,
+			  buffer->size_bytes);
 		budget_give(block->budget, buffer->size_bytes);
 	}
+	if (buffer->pool)
+		pool_unref(buffer->pool);
 	buffer_block_unref(block);
 }
 

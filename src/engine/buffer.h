@@ -21,6 +21,7 @@ struct weir_buffer {
 	void *data;
 	uint64_t size_bytes;
 	struct buffer_block *block;
+	struct pool *pool; /* counted, where it is another than the block's */
 	_Atomic uint32_t refs;
 	uint32_t mapped; /* data stands in a mapping of a file */
 };
@@ -31,11 +32,11 @@ int buffer_block_create(struct pool *pool, struct budget *budget, uint64_t count
 void buffer_block_unref(struct buffer_block *block);
 
 /*
- * The index-th buffer, over memory of the pool: holds its units, and has one reference.  Its bytes
+ * The index-th buffer, over memory of a pool: holds its units, and has one reference.  Its bytes
  * were taken from the budget before and are the buffer's to give back.
  */
-struct weir_buffer *buffer_make(struct buffer_block *block, uint64_t index, void *data,
-				uint64_t bytes);
+struct weir_buffer *buffer_make(struct buffer_block *block, uint64_t index, struct pool *pool,
+				void *data, uint64_t bytes);
 
 /* One buffer by itself, over a mapping that its last unref undoes. */
 int buffer_map(const struct sys *sys, void *mapping, uint64_t mapping_bytes, void *data,

@@ -196,37 +196,57 @@ static int make_group(struct weir_ctx *ctx, size_t kind, struct group **out, str
 	return ret;
 }
 
-static struct group *find_group(const struct weir_ctx *ctx, const char *scheme)
+static bool is_of(const struct group *group, const char *scheme, const char *store)
+{
+	if (strcmp(group->scheme, scheme) != 0 || !group->store != !store)
+		return false;
+	return !store || strcmp(group->store, store) == 0;
+}
+
+static struct group *find_group(const struct weir_ctx *ctx, const char *scheme, const char *store)
 {
 	for (unsigned i = 0; i < ctx->group_count; i++)
-		if (strcmp(ctx->groups[i]->scheme, scheme) == 0)
+		if (is_of(ctx->groups[i], scheme, store))
 			return ctx->groups[i];
 	return NULL;
 }
 
-int ctx_group(struct weir_ctx *ctx, const char *scheme, struct group **out, struct weir_error *err)
+/* With the context's lock held. */
+static int add_group(struct weir_ctx *ctx, const char *scheme, const char *store,
+		     struct group **out, struct weir_error *err)
 {
-	int ret = WEIR_UNSUPPORTED;
+	int ret;
 
-	lock_take(&ctx->lock);
-	*out = find_group(ctx, scheme);
-	for (size_t i = 0; !*out && i < array_size(kinds); i++) {
+	for (size_t i = 0; i < array_size(kinds); i++) {
 		if (strcmp(kinds[i].scheme, scheme) != 0)
 			continue;
+		if (ctx->group_count == GROUPS_MAX)
+			return error_set(err, WEIR_LIMIT, store,
+					 "a context has at most %d kinds of source and mounts",
+					 GROUPS_MAX);
 		ret = make_group(ctx, i, out, err);
 		if (ret < 0)
-			break;
+			return ret;
 		(*out)->scheme = kinds[i].scheme;
 		/* Release: ctx_wake() walks the groups without the lock. */
 		ctx->groups[ctx->group_count] = *out;
 		__atomic_store_n(&ctx->group_count, ctx->group_count + 1, __ATOMIC_RELEASE);
-	}
-	lock_drop(&ctx->lock);
-	if (*out)
 		return 0;
-	if (ret == WEIR_UNSUPPORTED)
-		return error_set(err, ret, NULL, "'%s://' is not a kind of source that weir has",
-				 scheme);
+	}
+	return error_set(err, WEIR_UNSUPPORTED, NULL,
+			 "'%s://' is not a kind of source that weir has", scheme);
+}
+
+int ctx_group(struct weir_ctx *ctx, const char *scheme, const char *store, struct group **out,
+	      struct weir_error *err)
+{
+	int ret = 0;
+
+	lock_take(&ctx->lock);
+	*out = find_group(ctx, scheme, store);
+	if (!*out)
+		ret = add_group(ctx, scheme, store, out, err);
+	lock_drop(&ctx->lock);
 	return ret;
 }
 
@@ -256,16 +276,34 @@ uint64_t ctx_random(struct weir_ctx *ctx)
 
 uint64_t weir_ctx_trim(struct weir_ctx *ctx)
 {
-	return ctx_alive(ctx, NULL) < 0 ? 0 : pool_trim(ctx->pool);
+	unsigned groups = __atomic_load_n(&ctx->group_count, __ATOMIC_ACQUIRE);
+	uint64_t bytes;
+
+	if (ctx_alive(ctx, NULL) < 0)
+		return 0;
+	bytes = pool_trim(ctx->pool);
+	for (unsigned i = 0; i < groups; i++)
+		if (ctx->groups[i]->pool)
+			bytes += pool_trim(ctx->groups[i]->pool);
+	return bytes;
 }
 
 void ctx_memory_counters(struct weir_ctx *ctx, struct weir_counters *out)
 {
 	struct pool_usage usage;
 
+	unsigned groups = __atomic_load_n(&ctx->group_count, __ATOMIC_ACQUIRE);
+
 	pool_usage(ctx->pool, &usage);
 	out->memory_bytes = usage.populated_bytes;
 	out->memory_peak_bytes = usage.populated_peak_bytes;
+	for (unsigned i = 0; i < groups; i++) {
+		if (!ctx->groups[i]->pool)
+			continue;
+		pool_usage(ctx->groups[i]->pool, &usage);
+		out->memory_bytes += usage.populated_bytes;
+		out->memory_peak_bytes += usage.populated_peak_bytes;
+	}
 	out->stuck = helpers_stuck(ctx->helpers) + transfers_stuck(ctx);
 }
 
@@ -289,7 +327,7 @@ int weir_ctx_choice(struct weir_ctx *ctx, const char *uri, struct weir_choice *o
 	if (ret < 0 || (ret = source_split_uri(uri, &scheme, &path, err)) < 0)
 		return ret;
 	free(path);
-	ret = ctx_group(ctx, scheme, &group, err);
+	ret = ctx_group(ctx, scheme, NULL, &group, err);
 	if (ret < 0)
 		return ret;
 	group_choice(group, out);

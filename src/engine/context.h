@@ -27,7 +27,7 @@
 
 struct group;
 
-#define GROUPS_MAX 8
+#define GROUPS_MAX 16
 
 struct weir_ctx {
 	pid_t pid;
@@ -72,8 +72,12 @@ int ctx_create_with(const struct weir_ctx_opts *opts, const struct ctx_seams *se
 /* 0, or WEIR_CLOSED in a process that did not make it. */
 int ctx_alive(const struct weir_ctx *ctx, struct weir_error *err);
 
-/* The group that serves a scheme, made where there is none yet. */
-int ctx_group(struct weir_ctx *ctx, const char *scheme, struct group **out, struct weir_error *err);
+/*
+ * The group that serves a scheme, made where there is none yet.  store: which of its kind (the mount of
+ * a 3FS path); NULL where there is but one.
+ */
+int ctx_group(struct weir_ctx *ctx, const char *scheme, const char *store, struct group **out,
+	      struct weir_error *err);
 
 /* Where a thread is about to wait: true when a simulation made something happen instead. */
 bool ctx_idle(struct weir_ctx *ctx);

@@ -57,6 +57,10 @@ void group_stop(struct group *group)
 void group_destroy(struct group *group)
 {
 	group->source->ops->destroy(group->source);
+	if (group->pool)
+		pool_trim(group->pool);
+	pool_unref(group->pool);
+	free(group->store);
 	lock_fini(&group->lock);
 	free(group);
 }

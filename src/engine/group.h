@@ -17,6 +17,7 @@
 #include "base/list.h"
 #include "base/thread.h"
 #include "engine/plan.h"
+#include "mem/pool.h"
 #include "source/source.h"
 
 #define LANES_MAX 64
@@ -37,7 +38,10 @@ struct group {
 	const char *scheme;
 	struct source *source; /* owned; what a test stood in front included */
 	struct source *core;   /* the store itself; owned by `source` */
-	uint32_t index;        /* in the context; the order in which plans visit groups */
+	char *store;           /* owned; which of its kind it is (a mount); NULL: the only one */
+	struct pool *pool;     /* counted; memory that it reads into in place; NULL: any */
+	_Atomic bool pool_refused; /* there was no room in it; said in the log already */
+	uint32_t index;            /* in the context; the order in which plans visit groups */
 	_Atomic uint32_t open_serial;
 
 	struct lock lock;

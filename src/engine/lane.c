@@ -122,7 +122,8 @@ int lane_create(struct group *group, uint32_t index, struct lane **out, struct w
 	how.depth = depth_ceiling(&lane->depth);
 	if (ret == 0)
 		ret = staging_init(&lane->staging, group->ctx->sys, group->ctx->budget,
-				   min_of(group_request_bytes(group, NULL), 512 * KIB), most, err);
+				   min_of(group_request_bytes(group, NULL), 512 * KIB), most,
+				   group->pool, err);
 	if (ret == 0)
 		ret = ops_of(lane)->lane_create(group->source, &how, &lane->core, err);
 	if (ret < 0)
@@ -270,7 +271,7 @@ static bool land(struct lane *lane, struct part *part, struct extent **finished)
 		trace_part(lane, part, lane->group->ctx->sys->now_ns());
 	count(&part->sweep->transfer->counters, retries, request->retries);
 	count_landed(part, arrived);
-	if (part->slot && arrived > part->start)
+	if (part->slot && arrived > part->start && request->op == REQUEST_READ)
 		copy_out(lane, part, arrived);
 	transfer_landed(part, arrived, code, request->os_errno, finished);
 	return true;
@@ -349,10 +350,13 @@ static bool fill_one(struct lane *lane, struct version_check *checked)
 	list_remove(&part->link);
 	list_push(&lane->flying, &part->link);
 	lane->flying_count++;
-	if (submit(lane, part))
-		return true;
-	part->request.result = WEIR_IO;
+	part->request.result = WEIR_CANCELLED;
 	part->request.os_errno = 0;
+	if (!part->slot || part->request.op == REQUEST_READ || transfer_copy_in(part)) {
+		if (submit(lane, part))
+			return true;
+		part->request.result = WEIR_IO;
+	}
 	end_part(lane, part, checked);
 	return true;
 }

@@ -15,7 +15,7 @@ static int find_store(struct weir_ctx *ctx, struct source **out, struct weir_err
 	struct group *group;
 	int ret = ctx_alive(ctx, err);
 
-	if (ret < 0 || (ret = ctx_group(ctx, "memory", &group, err)) < 0)
+	if (ret < 0 || (ret = ctx_group(ctx, "memory", NULL, &group, err)) < 0)
 		return ret;
 	*out = group->core;
 	return 0;

@@ -31,7 +31,7 @@ int object_open_as_here(struct weir_ctx *ctx, const char *path, const char *uri,
 {
 	struct source_object *core = NULL;
 	struct group *group;
-	int ret = ctx_group(ctx, "file", &group, err);
+	int ret = ctx_group(ctx, "file", NULL, &group, err);
 
 	if (ret == 0)
 		ret = group->source->ops->open(group->source, path, uri, how, &core, err);

@@ -17,7 +17,7 @@ int place_find(struct weir_ctx *ctx, const char *uri, struct place *out, struct 
 	ret = source_split_uri(uri, &scheme, &out->path, err);
 	if (ret < 0)
 		return ret;
-	ret = ctx_group(ctx, scheme, &out->group, err);
+	ret = ctx_group(ctx, scheme, NULL, &out->group, err);
 	if (ret < 0)
 		free(out->path);
 	return ret;

@@ -158,6 +158,32 @@ static uint64_t cost_of(const struct run *run)
 	return run->bytes < POOL_UNIT / 2 ? run->bytes : round_up(run->bytes, POOL_UNIT);
 }
 
+/*
+ * From the pool of those who read into shared memory; where /dev/shm has no room, from the
+ * context's, and then what is read passes through staging.
+ */
+static int take_memory(struct weir_ctx *ctx, struct group *group, struct run *run, uint64_t align,
+		       struct weir_error *err)
+{
+	struct weir_error why = WEIR_ERROR_INIT;
+	void *memory;
+	int ret = WEIR_UNSUPPORTED;
+
+	run->pool = group->pool;
+	if (group->pool)
+		ret = pool_take(group->pool, run->bytes, align, 0, &memory, &run->fresh, &why);
+	if (ret < 0) {
+		if (group->pool &&
+		    !atomic_exchange_explicit(&group->pool_refused, true, memory_order_relaxed))
+			log_warn(&ctx->log, "what is read is copied once: %s", why.message);
+		run->pool = ctx->pool;
+		ret = pool_take(ctx->pool, run->bytes, align, 0, &memory, &run->fresh, err);
+	}
+	if (ret == 0)
+		run->memory = memory;
+	return ret;
+}
+
 int run_take(struct weir_plan *plan, struct run *run, struct budget *budget, struct weir_error *err)
 {
 	const struct extent *first = &plan->extents[plan->order[run->first]];
@@ -167,7 +193,6 @@ int run_take(struct weir_plan *plan, struct run *run, struct budget *budget, str
 				     ALIGN_DEFAULT);
 	/* More would be waited for in vain. */
 	uint64_t most = budget_attainable(budget), cost;
-	void *memory;
 
 	if (run->bytes > most) {
 		error_at(err, WEIR_LIMIT, first->object->core->uri, first->offset, first->length,
@@ -181,11 +206,10 @@ int run_take(struct weir_plan *plan, struct run *run, struct budget *budget, str
 	cost = min_of(cost_of(run), most);
 	if (!budget_take(budget, cost))
 		return RUN_WAIT_BUDGET;
-	if (pool_take(plan->ctx->pool, run->bytes, align, 0, &memory, &run->fresh, err) < 0) {
+	if (take_memory(plan->ctx, first->object->group, run, align, err) < 0) {
 		budget_give(budget, cost);
 		return RUN_FAILED;
 	}
-	run->memory = memory;
 	run->spare = cost;
 	place_extents(plan, run);
 	return RUN_READY;
@@ -209,6 +233,7 @@ static void start_job(struct run *run, struct group *group)
 	run->job = (struct populate_job){
 		.at = run->memory + run->populating,
 		.bytes = min_of(POPULATE_STEP, run->bytes - run->populating),
+		.pool = run->pool,
 		.notify = stepped,
 		.arg = run,
 	};
@@ -243,6 +268,12 @@ bool run_populated(struct run *run, struct group *group, uint64_t upto)
 	return false;
 }
 
+bool run_broken(const struct run *run)
+{
+	return run->job_started && run->group->pool == run->pool &&
+	       atomic_load_explicit(&run->job.failed, memory_order_relaxed);
+}
+
 void run_settled(struct weir_ctx *ctx, struct run *run, struct budget *budget,
 		 uint64_t returned_bytes)
 {
@@ -252,7 +283,7 @@ void run_settled(struct weir_ctx *ctx, struct run *run, struct budget *budget,
 		return;
 	if (run->job_started)
 		populate_cancel(ctx->populator, &run->job);
-	pool_drop(ctx->pool, run->memory, run->bytes);
+	pool_drop(run->pool, run->memory, run->bytes);
 	budget_give(budget, run->spare);
 	run->memory = NULL;
 }

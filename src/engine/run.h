@@ -38,6 +38,7 @@ struct run {
 			     * what it claims, for that may be a buffer in somebody's hands */
 	uint32_t unsettled; /* extents */
 	char *memory;       /* NULL: not taken yet, or let go */
+	struct pool *pool;  /* whose it is */
 	uint64_t spare;     /* bytes of the budget that no extent will carry away */
 	bool fresh;
 	uint64_t populating; /* start of the job, from the run's start */
@@ -73,6 +74,9 @@ int run_take(struct weir_plan *plan, struct run *run, struct budget *budget,
  * lanes are woken as memory comes to be.
  */
 bool run_populated(struct run *run, struct group *group, uint64_t upto);
+
+/* Could some of it not be made, and would touching it end the process? */
+bool run_broken(const struct run *run);
 
 /* One extent is released; its bytes went away in a buffer (0), or come back with the run. */
 void run_settled(struct weir_ctx *ctx, struct run *run, struct budget *budget,

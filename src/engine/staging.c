@@ -13,12 +13,13 @@
 #define HUGE        (2 * MIB)
 
 int staging_init(struct staging *staging, const struct sys *sys, struct budget *budget,
-		 uint64_t slot_bytes, uint64_t most_bytes, struct weir_error *err)
+		 uint64_t slot_bytes, uint64_t most_bytes, struct pool *pool,
+		 struct weir_error *err)
 {
 	uint64_t large = most_bytes > SMALL_ALL ? (most_bytes - SMALL_ALL) / slot_bytes : 0;
 
 	large = min_of(max_of(large, (uint64_t)1), (uint64_t)LARGE_MAX);
-	*staging = (struct staging){.sys = sys, .slot_bytes = slot_bytes};
+	*staging = (struct staging){.sys = sys, .pool = pool, .slot_bytes = slot_bytes};
 	staging->bytes = SMALL_ALL + large * slot_bytes;
 	if (!budget_take_fixed(budget, staging->bytes))
 		return error_set(err, WEIR_LIMIT, NULL,
@@ -33,11 +34,27 @@ int staging_init(struct staging *staging, const struct sys *sys, struct budget *
 
 void staging_fini(struct staging *staging)
 {
-	if (staging->memory)
+	if (staging->memory && staging->pool)
+		pool_drop(staging->pool, staging->memory, staging->bytes);
+	else if (staging->memory)
 		staging->sys->munmap(staging->memory, staging->bytes + HUGE);
 	if (staging->budget)
 		budget_give_fixed(staging->budget, staging->bytes);
 	*staging = (struct staging){NULL};
+}
+
+/* Shared memory, all of it made at once: it is touched, and must not turn out to be full then. */
+static char *take_from_pool(struct staging *staging)
+{
+	void *memory;
+	bool fresh;
+
+	if (pool_take(staging->pool, staging->bytes, HUGE, 0, &memory, &fresh, NULL) < 0)
+		return NULL;
+	if (pool_populate(staging->pool, memory, staging->bytes, NULL) == 0)
+		return memory;
+	pool_drop(staging->pool, memory, staging->bytes);
+	return NULL;
 }
 
 /* A huge page more than is needed, so that the start can be put on one. */
@@ -46,6 +63,8 @@ static char *map(struct staging *staging)
 	uint64_t bytes = staging->bytes + HUGE;
 	void *memory;
 
+	if (staging->pool)
+		return take_from_pool(staging);
 	memory = staging->sys->mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 				    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (memory == MAP_FAILED)

@@ -14,19 +14,25 @@
 
 #include "base/sys.h"
 #include "engine/budget.h"
+#include "mem/pool.h"
 
 struct staging {
 	const struct sys *sys;
 	struct budget *budget;           /* borrowed from the context */
+	struct pool *pool;               /* borrowed; NULL: memory of its own */
 	char *memory;                    /* NULL: not mapped yet */
 	uint64_t bytes;                  /* charged and, once mapped, mapped */
 	uint64_t slot_bytes;             /* of a large one */
 	uint64_t free_large, free_small; /* a bit for each slot */
 };
 
-/* most_bytes: what it may take of the budget; at least one large slot must fit. */
+/*
+ * most_bytes: what it may take of the budget; at least one large slot must fit.  pool: where its memory
+ * comes from, if the source reaches nothing else.
+ */
 int staging_init(struct staging *staging, const struct sys *sys, struct budget *budget,
-		 uint64_t slot_bytes, uint64_t most_bytes, struct weir_error *err);
+		 uint64_t slot_bytes, uint64_t most_bytes, struct pool *pool,
+		 struct weir_error *err);
 void staging_fini(struct staging *staging);
 
 /* NULL: none that large is free, or there is no memory. */

@@ -148,6 +148,18 @@ static uint64_t wanted_end(const struct sweep *sweep, const struct run *run)
 	return last->offset + last->length;
 }
 
+/* Shared memory that is full: no byte of it is touched. */
+static void fail_broken(struct sweep *sweep, struct run *run)
+{
+	struct weir_error err = WEIR_ERROR_INIT;
+
+	error_set(&err, WEIR_NOSPACE, NULL,
+		  "shared memory for reads is full: %llu bytes of it could not be made",
+		  (unsigned long long)run->bytes);
+	err.os_errno = ENOSPC;
+	transfer_fail_run(sweep->transfer, sweep->plan, run, &err);
+}
+
 /*
  * Blocks of a run, over as many extents as they hold.  Requests of one run meet at block borders, so
  * that no two of them ever own the same byte.
@@ -164,6 +176,10 @@ static enum sweep_answer next_of_run(struct sweep *sweep, struct part *part, str
 	if (!run_populated(run, sweep->group, end - run->start)) {
 		transfer_waits(sweep->transfer, STALL_MEMORY);
 		return SWEEP_WAIT;
+	}
+	if (run_broken(run)) {
+		fail_broken(sweep, run);
+		return SWEEP_AGAIN;
 	}
 	fill_request(sweep, part, extent, start, end, run->memory + (start - run->start), way);
 	claim(sweep, part, end, min_of(run->first + run->count, sweep->end));
@@ -194,10 +210,19 @@ static bool whole_blocks(const struct extent *extent, uint64_t done, uint64_t of
 	return true;
 }
 
-/* May bytes go straight to where the caller wants them? */
-static bool may_write_in_place(const struct sweep *sweep)
+/* Can the source name that memory in a request? */
+static bool reaches(const struct sweep *sweep, const void *memory, uint64_t length)
 {
-	return !(sweep->transfer->opts.flags & WEIR_TRANSFER_GUARDED);
+	struct source *source = sweep->group->source;
+
+	return !source->ops->reaches || source->ops->reaches(source, memory, length);
+}
+
+/* May bytes go straight to where the caller wants them? */
+static bool may_write_in_place(const struct sweep *sweep, const void *memory, uint64_t length)
+{
+	return !(sweep->transfer->opts.flags & WEIR_TRANSFER_GUARDED) &&
+	       reaches(sweep, memory, length);
 }
 
 /* May the extent at `at` share a slot with the one at the cursor? */
@@ -233,7 +258,8 @@ static uint64_t staged_end(const struct sweep *sweep, int way, uint64_t limit, u
 			break;
 		if (span.offset >= limit)
 			break;
-		if (way == WAY_DIRECT && may_write_in_place(sweep) &&
+		if (way == WAY_DIRECT &&
+		    may_write_in_place(sweep, extent->memory + cursor.done, span.length) &&
 		    whole_blocks(extent, cursor.done, span.offset, span.length, &blocks) &&
 		    (end || blocks.offset > span.offset)) {
 			if (blocks.offset == span.offset)
@@ -250,10 +276,42 @@ static uint64_t staged_end(const struct sweep *sweep, int way, uint64_t limit, u
 	return end;
 }
 
+/* A slot for [start, end); SWEEP_PART where there is one. */
+static enum sweep_answer take_slot(struct sweep *sweep, struct lane *lane, struct extent *extent,
+				   uint64_t bytes, uint64_t offset, char **out)
+{
+	*out = lane_slot_take(lane, bytes);
+	if (*out)
+		return SWEEP_PART;
+	if (lane_has_slots(lane))
+		return SWEEP_WAIT; /* one comes back with the next completion of this lane */
+	transfer_fail_extent(sweep->transfer, extent, WEIR_NOMEM, ENOMEM, offset);
+	return SWEEP_AGAIN;
+}
+
+/*
+ * What is copied out of a slot into a run of shared memory needs pages there, just as what is read there:
+ * SWEEP_PART where there are.
+ */
+static enum sweep_answer find_pages(struct sweep *sweep, struct run *run)
+{
+	if (!run || run->pool != sweep->group->pool)
+		return SWEEP_PART;
+	if (!run_populated(run, sweep->group, run->bytes)) {
+		transfer_waits(sweep->transfer, STALL_MEMORY);
+		return SWEEP_WAIT;
+	}
+	if (!run_broken(run))
+		return SWEEP_PART;
+	fail_broken(sweep, run);
+	return SWEEP_AGAIN;
+}
+
 static enum sweep_answer next_staged(struct sweep *sweep, struct lane *lane, struct part *part,
 				     struct extent *extent, uint64_t offset, int way)
 {
 	uint64_t block = extent->object->core->offset_align;
+	enum sweep_answer answer;
 	uint64_t start;
 	uint64_t limit, end;
 	uint32_t stop_at;
@@ -266,17 +324,19 @@ static enum sweep_answer next_staged(struct sweep *sweep, struct lane *lane, str
 	start = round_down(offset, block);
 	limit = start + lane_slot_bytes(lane);
 	end = staged_end(sweep, way, limit, &stop_at);
-	slot = lane_slot_take(lane, round_up(end, block) - start);
-	if (!slot && lane_has_slots(lane))
-		return SWEEP_WAIT; /* one comes back with the next completion of this lane */
-	if (!slot) {
-		transfer_fail_extent(sweep->transfer, extent, WEIR_NOMEM, ENOMEM, offset);
-		return SWEEP_AGAIN;
-	}
+	answer = take_slot(sweep, lane, extent, round_up(end, block) - start, offset, &slot);
+	if (answer != SWEEP_PART)
+		return answer;
 	fill_request(sweep, part, extent, start, round_up(end, block), slot, way);
 	part->slot = slot; /* before the claim, which counts it */
 	claim(sweep, part, end, stop_at);
 	return SWEEP_PART;
+}
+
+/* A run that the source reaches, and that no request may reach beyond its claim in, is read as one. */
+static bool reads_as_run(const struct sweep *sweep, const struct run *run)
+{
+	return run && !run->packed && !run->exact && reaches(sweep, run->memory, run->bytes);
 }
 
 static enum sweep_answer next_read(struct sweep *sweep, struct lane *lane, struct part *part,
@@ -285,14 +345,19 @@ static enum sweep_answer next_read(struct sweep *sweep, struct lane *lane, struc
 	int way = find_way(sweep, extent, span.offset);
 	struct run *run = extent->run == RUN_NONE ? NULL : &sweep->runs->run[extent->run];
 	uint64_t most = request_bytes(sweep, extent, way);
+	char *memory = extent->memory + sweep->cursor.done;
+	enum sweep_answer answer;
 	struct span blocks = span;
 	bool in_place;
 
-	if (run && !run->packed && !run->exact) {
+	if (reads_as_run(sweep, run)) {
 		if (way == WAY_DIRECT && !lane_may_read_direct(lane))
 			return SWEEP_NOT_HERE;
 		return next_of_run(sweep, part, extent, run, span.offset, way);
 	}
+	answer = find_pages(sweep, run);
+	if (answer != SWEEP_PART)
+		return answer;
 	span.length = min_of(span.length, sweep->way_until - span.offset);
 	if (way == WAY_DIRECT)
 		in_place = whole_blocks(extent, sweep->cursor.done, span.offset, span.length,
@@ -300,14 +365,31 @@ static enum sweep_answer next_read(struct sweep *sweep, struct lane *lane, struc
 			   blocks.offset == span.offset;
 	else
 		in_place = span.length >= IN_PLACE_MIN || span.length == extent->length;
-	if (!in_place || !may_write_in_place(sweep))
+	if (!in_place || !may_write_in_place(sweep, memory, span.length))
 		return next_staged(sweep, lane, part, extent, span.offset, way);
 	if (way == WAY_DIRECT && !lane_may_read_direct(lane))
 		return SWEEP_NOT_HERE;
 	blocks.length = min_of(way == WAY_DIRECT ? blocks.length : span.length, most);
-	fill_request(sweep, part, extent, span.offset, span.offset + blocks.length,
-		     extent->memory + sweep->cursor.done, way);
+	fill_request(sweep, part, extent, span.offset, span.offset + blocks.length, memory, way);
 	claim(sweep, part, span.offset + blocks.length, sweep->cursor.at + 1);
+	return SWEEP_PART;
+}
+
+/* What the source cannot reach is copied into a slot, by the lane, before it goes. */
+static enum sweep_answer next_staged_write(struct sweep *sweep, struct lane *lane,
+					   struct part *part, struct extent *extent,
+					   struct span span, int way)
+{
+	enum sweep_answer answer;
+	char *slot;
+
+	span.length = min_of(span.length, lane_slot_bytes(lane));
+	answer = take_slot(sweep, lane, extent, span.length, span.offset, &slot);
+	if (answer != SWEEP_PART)
+		return answer;
+	fill_request(sweep, part, extent, span.offset, span.offset + span.length, slot, way);
+	part->slot = slot; /* before the claim, which counts it */
+	claim(sweep, part, span.offset + span.length, sweep->cursor.at + 1);
 	return SWEEP_PART;
 }
 
@@ -318,10 +400,13 @@ static enum sweep_answer next_write(struct sweep *sweep, struct lane *lane, stru
 	struct source_object *object = extent->object->core;
 	uint64_t until, most = group_request_bytes(sweep->group, object);
 	int way = object->source->ops->way(object, span.offset, span.length, &until);
+	char *memory = extent->memory + sweep->cursor.done;
 	struct span blocks;
 
 	if (!lane_may_read_direct(lane))
 		return SWEEP_NOT_HERE;
+	if (!reaches(sweep, memory, span.length))
+		return next_staged_write(sweep, lane, part, extent, span, way);
 	if (way == WAY_DIRECT &&
 	    whole_blocks(extent, sweep->cursor.done, span.offset, span.length, &blocks)) {
 		if (blocks.offset == span.offset)
@@ -332,8 +417,7 @@ static enum sweep_answer next_write(struct sweep *sweep, struct lane *lane, stru
 		span.length = min_of(span.length, most);
 		way = WAY_BUFFERED;
 	}
-	fill_request(sweep, part, extent, span.offset, span.offset + span.length,
-		     extent->memory + sweep->cursor.done, way);
+	fill_request(sweep, part, extent, span.offset, span.offset + span.length, memory, way);
 	claim(sweep, part, span.offset + span.length, sweep->cursor.at + 1);
 	return SWEEP_PART;
 }

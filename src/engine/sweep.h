@@ -9,6 +9,8 @@
  *	staged     blocks that hold bytes of several small extents, or of one that lies crooked: read
  *	           into a slot and copied out.  Heads and tails of in-place extents that share a block
  *	           are one staged request, so that no byte is read twice
+ *	           where its source cannot reach the destination: copied out too (and what is written,
+ *	           copied in)
  *	buffered   what is in the page cache: the kernel copies it into place, at any alignment
  *
  *	file     |--A--|--A--|--A--|--A--|--A--|

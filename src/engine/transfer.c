@@ -79,7 +79,8 @@ static struct weir_buffer *part_with_memory(struct weir_transfer *transfer, stru
 	batch = batch_of(transfer, extent);
 	if (extent->status == 0)
 		buffer = buffer_make(batch->runs.block, (uint64_t)(extent - batch->plan->extents),
-				     extent->memory, extent->length);
+				     batch->runs.run[extent->run].pool, extent->memory,
+				     extent->length);
 	run_settled(transfer->ctx, &batch->runs.run[extent->run], transfer->budget,
 		    buffer ? 0 : extent->length);
 	return buffer;
@@ -288,6 +289,28 @@ void transfer_copy_out(struct part *part, uint64_t upto)
 	}
 	hold_for_copy(transfer, held, NULL);
 	count(&transfer->counters, bytes_copied, copied);
+}
+
+/* A staged write is of one extent.  What stopped it meanwhile left its settling to us. */
+bool transfer_copy_in(const struct part *part)
+{
+	struct weir_transfer *transfer = part->sweep->transfer;
+	struct cursor cursor = part->from;
+	struct extent *held = NULL;
+	struct piece piece;
+
+	while (part_next(part, &cursor, &piece)) {
+		if (!held && !(held = hold_for_copy(transfer, NULL, piece.extent)))
+			return false;
+		memcpy(part->slot + (piece.offset - part->start), held->memory + piece.done,
+		       piece.length);
+		count(&transfer->counters, bytes_copied, piece.length);
+	}
+	lock_take(&transfer->lock);
+	if (held && --held->copies == 0 && held->status && transfer->stopping)
+		stop_extent(transfer, held, transfer->stop_code);
+	lock_drop(&transfer->lock);
+	return true;
 }
 
 /* One piece has arrived up to `upto`, or failed. */

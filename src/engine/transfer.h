@@ -98,6 +98,9 @@ void transfer_took_off(struct weir_transfer *transfer, const struct part *part);
  * it. */
 void transfer_copy_out(struct part *part, uint64_t upto);
 
+/* Copies what is to be written into the part's slot; false: its time was up before. */
+bool transfer_copy_in(const struct part *part);
+
 /*
  * A request has ended: arrived up to `upto` in the object (the rest is past the end), or failed.
  * Extents that are whole go on *finished, to be checked and settled.

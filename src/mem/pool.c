@@ -69,7 +69,7 @@ int pool_create(const struct pool_opts *opts, struct pool **out, struct weir_err
 	pool->keep_units = opts->keep_bytes / POOL_UNIT;
 	pool->idle_ns = opts->idle_ns;
 	lock_init(&pool->shared.lock);
-	region_map_init(&pool->shared.map, &pool->sys);
+	region_map_init(&pool->shared.map, &pool->sys, opts->shared);
 	pool->shared.look_ns = NEVER;
 	*out = pool;
 	return 0;
@@ -107,7 +107,9 @@ static uint64_t give_back_locked(struct pool *pool, struct run run)
 	bool given;
 
 	lock_drop(&pool->shared.lock);
-	given = pool->sys.madvise(run_at(run), run_bytes(run), MADV_DONTNEED) == 0;
+	/* What is shared goes only where it is taken out of the object itself. */
+	given = pool->sys.madvise(run_at(run), run_bytes(run),
+				  region->slab ? MADV_REMOVE : MADV_DONTNEED) == 0;
 	lock_take(&pool->shared.lock);
 	if (given)
 		region_set_pages(map, run, UNIT_EMPTY);
@@ -214,26 +216,38 @@ static void make_way_locked(struct pool *pool, uint32_t units)
 		reclaim_locked(pool, all - most, INT64_MAX);
 }
 
+static int no_room_locked(const struct pool *pool, uint32_t units, int os_errno,
+			  const struct weir_error *why, struct weir_error *err)
+{
+	if (why->code) {
+		if (err)
+			*err = *why;
+		return why->code;
+	}
+	return error_sys(err, os_errno == EAGAIN ? ENOMEM : os_errno, NULL,
+			 "memory for reads: mapping %llu bytes (%llu are mapped)",
+			 (unsigned long long)(units * POOL_UNIT),
+			 (unsigned long long)(pool->shared.map.mapped * POOL_UNIT));
+}
+
 /* A region with room for a run: a large one, else just that, else that after giving back. */
 static int grow_locked(struct pool *pool, uint32_t units, int64_t now_ns, struct weir_error *err)
 {
 	struct region_map *map = &pool->shared.map;
+	struct weir_error why = WEIR_ERROR_INIT;
 	struct region *region;
 	int huge_errno = 0, ret;
 
 	make_way_locked(pool, units);
-	ret = region_add(map, max_of(units, REGION_UNITS_MIN), now_ns, &region, &huge_errno);
+	ret = region_add(map, max_of(units, REGION_UNITS_MIN), now_ns, &region, &huge_errno, &why);
 	if (ret && units < REGION_UNITS_MIN)
-		ret = region_add(map, units, now_ns, &region, &huge_errno);
+		ret = region_add(map, units, now_ns, &region, &huge_errno, &why);
 	if (ret) {
 		reclaim_locked(pool, UINT64_MAX, INT64_MAX);
-		ret = region_add(map, units, now_ns, &region, &huge_errno);
+		ret = region_add(map, units, now_ns, &region, &huge_errno, &why);
 	}
 	if (ret)
-		return error_sys(err, ret == EAGAIN ? ENOMEM : ret, NULL,
-				 "memory for reads: mapping %llu bytes (%llu are mapped)",
-				 (unsigned long long)(units * POOL_UNIT),
-				 (unsigned long long)(map->mapped * POOL_UNIT));
+		return no_room_locked(pool, units, ret, &why, err);
 	if (huge_errno)
 		atomic_store_explicit(&pool->huge_refused, true, memory_order_relaxed);
 	return 0;
@@ -473,6 +487,28 @@ static bool means_unknown(int os_errno)
 	return os_errno == EINVAL || os_errno == ENOSYS || os_errno == EPERM;
 }
 
+/* 0, or an errno. */
+static int populate_run(struct pool *pool, struct run run, char *at, uint64_t bytes)
+{
+	struct shared *slab = run.region->slab;
+	int ret = EINVAL;
+
+	if (!atomic_load_explicit(&pool->touch, memory_order_relaxed))
+		ret = populate_pages(pool, run_at(run), run_bytes(run));
+	/* Of an object that may be full nothing is touched: it is asked, and can say no. */
+	if (ret && slab)
+		ret = shared_allocate(slab, run_at(run), run_bytes(run));
+	else if (means_unknown(ret))
+		atomic_store_explicit(&pool->touch, true, memory_order_relaxed);
+	if (ret == 0) {
+		mark_populated(pool, run);
+	} else if (!slab && means_unknown(ret)) {
+		touch_run(pool, run, at, bytes);
+		ret = 0;
+	}
+	return ret;
+}
+
 int pool_populate(struct pool *pool, void *at, uint64_t bytes, struct weir_error *err)
 {
 	struct run left, run;
@@ -482,23 +518,23 @@ int pool_populate(struct pool *pool, void *at, uint64_t bytes, struct weir_error
 	left = region_run(&pool->shared.map, at, bytes);
 	lock_drop(&pool->shared.lock);
 	while (next_unpopulated(pool, &left, &run)) {
-		if (atomic_load_explicit(&pool->touch, memory_order_relaxed)) {
-			touch_run(pool, run, at, bytes);
-			continue;
-		}
-		ret = populate_pages(pool, run_at(run), run_bytes(run));
-		if (means_unknown(ret)) {
-			atomic_store_explicit(&pool->touch, true, memory_order_relaxed);
-			touch_run(pool, run, at, bytes);
-		} else if (ret) {
+		ret = populate_run(pool, run, at, bytes);
+		if (ret)
 			return error_sys(err, ret == EFAULT || ret == EAGAIN ? ENOMEM : ret, NULL,
 					 "memory for reads: making %llu bytes of it",
 					 (unsigned long long)run_bytes(run));
-		} else {
-			mark_populated(pool, run);
-		}
 	}
 	return 0;
+}
+
+struct shared *pool_slab(struct pool *pool, const void *at, uint64_t bytes)
+{
+	struct shared *slab;
+
+	lock_take(&pool->shared.lock);
+	slab = region_slab(&pool->shared.map, at, bytes);
+	lock_drop(&pool->shared.lock);
+	return slab;
 }
 
 void pool_usage(struct pool *pool, struct pool_usage *out)

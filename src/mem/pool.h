@@ -29,6 +29,7 @@
 #define POOL_UNIT ((uint64_t)2 << 20)
 
 struct pool;
+struct shared;
 
 struct pool_opts {
 	const struct sys *sys; /* copied */
@@ -36,6 +37,7 @@ struct pool_opts {
 	uint64_t keep_bytes;   /* free memory kept for the next load; the rest is given back.
 				* UINT64_MAX: as much as was once held at once, with what is held now */
 	int64_t idle_ns; /* kept memory unused that long is given back, at the next call; 0: never */
+	bool shared;     /* made of slabs (mem/shared.h), for sources that read into such memory */
 };
 
 int pool_create(const struct pool_opts *opts, struct pool **out, struct weir_error *err);
@@ -59,6 +61,10 @@ void pool_drop(struct pool *pool, const void *at, uint64_t bytes);
  * populated already costs nothing.  The range is held by the caller.
  */
 int pool_populate(struct pool *pool, void *at, uint64_t bytes, struct weir_error *err);
+
+/* The slab that holds all of a range; NULL: the range is not, or not wholly, of slabs of this pool.  The
+ * slab stays for as long as the range is held. */
+struct shared *pool_slab(struct pool *pool, const void *at, uint64_t bytes);
 
 /* Gives back all that nobody holds; returns how many bytes. */
 uint64_t pool_trim(struct pool *pool);

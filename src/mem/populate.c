@@ -90,6 +90,7 @@ static void step_locked(struct populator *populator, struct worker *worker,
 			struct populate_job *job)
 {
 	uint64_t from = job->begun, more = step_from(job, from);
+	struct pool *pool = job->pool ? job->pool : populator->pool;
 	bool made;
 
 	worker->job = job;
@@ -98,11 +99,12 @@ static void step_locked(struct populator *populator, struct worker *worker,
 	if (job->begun == job->bytes)
 		list_remove(&job->link);
 	lock_drop(&populator->shared.lock);
-	made = more > 0 && pool_populate(populator->pool, (char *)job->at + from, more, NULL) == 0;
+	made = more > 0 && pool_populate(pool, (char *)job->at + from, more, NULL) == 0;
 	lock_take(&populator->shared.lock);
 	if (!made) { /* no more than slower: the read makes the pages, or fails itself */
 		job->begun = job->bytes;
 		list_remove(&job->link);
+		atomic_store_explicit(&job->failed, more > 0, memory_order_relaxed);
 	}
 	worker->from = UINT64_MAX;
 	/* Pairs with the owner's acquire: the pages are there before they are said to be. */
@@ -151,6 +153,7 @@ void populate_start(struct populator *populator, struct populate_job *job)
 
 	atomic_store_explicit(&job->ready, 0, memory_order_relaxed);
 	job->begun = 0;
+	atomic_store_explicit(&job->failed, false, memory_order_relaxed);
 	list_init(&job->link);
 	lock_take(&populator->shared.lock);
 	if (have_thread_locked(populator, 0)) {

@@ -12,6 +12,7 @@
 #define MEM_POPULATE_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/list.h"
@@ -23,11 +24,13 @@ struct populator;
 struct populate_job {
 	void *at;
 	uint64_t bytes;
+	struct pool *pool; /* whose memory it is, and who keeps it; NULL: the populator's */
 	void (*notify)(
 		void *arg); /* after each step, on a thread of the populator's; of two at once */
 	void *arg;
 	_Atomic uint64_t ready; /* bytes from the start; release, paired with the reader's acquire.
 				 * Equal to bytes also where populating failed: reading still works */
+	_Atomic bool failed;    /* it did; set before `ready` */
 	/* The populator's, until populate_cancel(). */
 	uint64_t begun; /* bytes from the start whose steps are under way or through */
 	struct list link;

@@ -12,19 +12,28 @@
 /* Runs of the bin below the sure one that a take looks at: enough to reuse well, and bounded. */
 #define SCAN_MAX 64
 
-void region_map_init(struct region_map *map, const struct sys *sys)
+void region_map_init(struct region_map *map, const struct sys *sys, bool shared)
 {
-	*map = (struct region_map){.sys = sys};
+	*map = (struct region_map){.sys = sys, .shared = shared};
 	for (size_t i = 0; i < REGION_BINS; i++) {
 		list_init(&map->warm[i]);
 		list_init(&map->cold[i]);
 	}
 }
 
+/* -1 when the kernel refuses. */
+static int unmap(const struct region_map *map, struct region *region)
+{
+	if (!region->slab)
+		return map->sys->munmap(region->map_at, region->map_bytes);
+	shared_destroy(region->slab);
+	return 0;
+}
+
 void region_map_fini(struct region_map *map)
 {
 	for (size_t i = 0; i < map->count; i++) {
-		map->sys->munmap(map->regions[i]->map_at, map->regions[i]->map_bytes);
+		unmap(map, map->regions[i]);
 		free(map->regions[i]);
 	}
 	free(map->regions);
@@ -253,27 +262,51 @@ static void insert(struct region_map *map, struct region *region)
 	map->mapped += region->units;
 }
 
-int region_add(struct region_map *map, uint32_t units, int64_t now_ns, struct region **out,
-	       int *huge_errno)
+static int map_slab(const struct region_map *map, struct region *region, size_t bytes,
+		    struct weir_error *err)
 {
-	size_t bytes = units * (size_t)POOL_UNIT, map_bytes;
+	struct weir_error why = WEIR_ERROR_INIT;
+	int ret = shared_create(map->sys, bytes, &region->slab, &why);
+
+	if (ret == 0) {
+		region->at = region->slab->at;
+		return 0;
+	}
+	if (err)
+		*err = why;
+	return why.os_errno ? why.os_errno : ENOMEM;
+}
+
+static int map_memory(const struct region_map *map, struct region *region, size_t bytes,
+		      int *huge_errno)
+{
+	void *at = map_aligned(map->sys, bytes, &region->map_at, &region->map_bytes);
+
+	if (at == MAP_FAILED)
+		return errno;
+	region->at = at;
+	*huge_errno = map->sys->madvise(at, bytes, MADV_HUGEPAGE) < 0 ? errno : 0;
+	return 0;
+}
+
+int region_add(struct region_map *map, uint32_t units, int64_t now_ns, struct region **out,
+	       int *huge_errno, struct weir_error *err)
+{
+	size_t bytes = units * (size_t)POOL_UNIT;
 	struct region *region;
-	void *at, *map_at;
+	int ret;
 
 	if (make_room(map) < 0)
 		return ENOMEM;
-	at = map_aligned(map->sys, bytes, &map_at, &map_bytes);
-	if (at == MAP_FAILED)
-		return errno;
 	region = calloc(1, sizeof(*region) + units * sizeof(struct unit));
-	if (!region) {
-		map->sys->munmap(map_at, map_bytes);
+	if (!region)
 		return ENOMEM;
+	ret = map->shared ? map_slab(map, region, bytes, err)
+			  : map_memory(map, region, bytes, huge_errno);
+	if (ret) {
+		free(region);
+		return ret;
 	}
-	region->at = at;
-	region->map_at = map_at;
-	region->map_bytes = map_bytes;
-	*huge_errno = map->sys->madvise(at, bytes, MADV_HUGEPAGE) < 0 ? errno : 0;
 	region->units = units;
 	region->used_ns = now_ns;
 	for (uint32_t i = 0; i < units; i++) {
@@ -291,7 +324,7 @@ int region_remove(struct region_map *map, struct region *region)
 	size_t place = regions_up_to(map, (uintptr_t)region->at) - 1;
 
 	assert(map->regions[place] == region && region->held == 0);
-	if (map->sys->munmap(region->map_at, region->map_bytes) < 0)
+	if (unmap(map, region) < 0)
 		return -1;
 	list_remove(&region->unit[0].link);
 	map->count--;
@@ -319,6 +352,17 @@ struct run region_run(const struct region_map *map, const void *at, uint64_t byt
 	run.first = (uint32_t)(offset / POOL_UNIT);
 	run.count = (uint32_t)((offset + bytes - 1) / POOL_UNIT) - run.first + 1;
 	return run;
+}
+
+struct shared *region_slab(const struct region_map *map, const void *at, uint64_t bytes)
+{
+	size_t place = regions_up_to(map, (uintptr_t)at);
+	const struct region *region = place ? map->regions[place - 1] : NULL;
+	uint64_t offset = region ? (uint64_t)((const char *)at - region->at) : 0;
+
+	if (!region || !size_inside(offset, bytes, region->units * POOL_UNIT))
+		return NULL;
+	return region->slab;
 }
 
 /* A unit that is free and begins its run. */

@@ -22,6 +22,7 @@
 #include "base/list.h"
 #include "base/sys.h"
 #include "mem/pool.h"
+#include "mem/shared.h"
 
 enum unit_pages {
 	UNIT_EMPTY,    /* costs nothing yet */
@@ -45,6 +46,7 @@ struct region {
 	int64_t used_ns; /* when something in it was last taken or dropped */
 	void *map_at;    /* what the kernel gave: at least [at, at + units) */
 	size_t map_bytes;
+	struct shared *slab; /* owned; what it is made of instead; NULL: anonymous memory */
 	struct unit unit[];
 };
 
@@ -58,6 +60,7 @@ struct run {
 
 struct region_map {
 	const struct sys *sys;
+	bool shared;             /* regions are slabs (mem/shared.h) */
 	struct region **regions; /* owned, both; ascending by address */
 	size_t count, room;
 	/*
@@ -71,13 +74,16 @@ struct region_map {
 	uint64_t held_peak, costly_peak;
 };
 
-void region_map_init(struct region_map *map, const struct sys *sys);
+void region_map_init(struct region_map *map, const struct sys *sys, bool shared);
 void region_map_fini(struct region_map *map); /* unmaps all */
 
 /* Maps a region of `units` free units; 0, or an errno.  *huge_errno: why the kernel refused our wish
- * for huge pages, or 0. */
+ * for huge pages, or 0.  *err is filled where a slab could not be had. */
 must_use int region_add(struct region_map *map, uint32_t units, int64_t now_ns, struct region **out,
-			int *huge_errno);
+			int *huge_errno, struct weir_error *err);
+
+/* The slab that holds all of a range; NULL where none does. */
+struct shared *region_slab(const struct region_map *map, const void *at, uint64_t bytes);
 
 /* Unmaps a region that is wholly free; -1 when the kernel refuses, then it is as it was. */
 must_use int region_remove(struct region_map *map, struct region *region);

@@ -370,6 +370,7 @@ static const struct source_ops fault_ops = {
 	.close = front_close,
 	.check = fault_check,
 	.way = front_way,
+	.reaches = front_reaches,
 	.lane_create = front_lane_create,
 	.lane_destroy = front_lane_destroy,
 	.lane_register = front_lane_register,

@@ -31,6 +31,8 @@ void front_init(struct front *front, const struct source_ops *ops, const struct 
 		front->ops.lane_pin = NULL;
 	if (!next->ops->lane_listen)
 		front->ops.lane_listen = NULL;
+	if (!next->ops->reaches)
+		front->ops.reaches = NULL;
 	front->source.ops = &front->ops;
 	front->source.env = next->env;
 	front->next = next;
@@ -204,6 +206,13 @@ int front_map(struct source_object *object, uint64_t offset, uint64_t length,
 	struct source_object *next = front_next_object(object);
 
 	return next->source->ops->map(next, offset, length, out);
+}
+
+bool front_reaches(struct source *source, const void *memory, uint64_t length)
+{
+	struct source *next = front(source)->next;
+
+	return next->ops->reaches(next, memory, length);
 }
 
 void front_choice(struct source *source, struct weir_choice *out)

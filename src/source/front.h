@@ -85,6 +85,7 @@ int front_check(struct source_object *object, struct weir_error *err);
 int front_map(struct source_object *object, uint64_t offset, uint64_t length,
 	      struct source_view *out);
 int front_way(struct source_object *object, uint64_t offset, uint64_t length, uint64_t *until);
+bool front_reaches(struct source *source, const void *memory, uint64_t length);
 void front_choice(struct source *source, struct weir_choice *out);
 
 int front_lane_create(struct source *source, const struct lane_how *how, struct source_lane **out,

@@ -160,6 +160,7 @@ static const struct source_ops retry_ops = {
 	.check = front_check,
 	.way = front_way,
 	.map = front_map,
+	.reaches = front_reaches,
 	.lane_create = front_lane_create,
 	.lane_destroy = front_lane_destroy,
 	.lane_register = front_lane_register,

@@ -192,6 +192,12 @@ struct source_ops {
 	 */
 	int (*way)(struct source_object *object, uint64_t offset, uint64_t length, uint64_t *until);
 
+	/*
+	 * Can requests name this memory as it is?  What they cannot reach is read into staging and
+	 * copied.  NULL: everything can be reached.  Asked for every request.
+	 */
+	bool (*reaches)(struct source *source, const void *memory, uint64_t length);
+
 	/* ---- Lanes ---- */
 	int (*lane_create)(struct source *source, const struct lane_how *how,
 			   struct source_lane **out, struct weir_error *err);

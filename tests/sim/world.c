@@ -340,7 +340,7 @@ void world_create(uint64_t seed)
 	world.one_direct_lane = one_in(2);
 	world.way_seed = one_in(2) ? 0 : 1 + below(UINT32_MAX);
 	sim_check(ctx_create_with(&opts, &seams, &world.ctx, &err) == 0, "%s", err.message);
-	sim_check(ctx_group(world.ctx, "memory", &group, &err) == 0, "%s", err.message);
+	sim_check(ctx_group(world.ctx, "memory", NULL, &group, &err) == 0, "%s", err.message);
 	behave();
 	names = 1 + (unsigned)below(5);
 	for (unsigned i = 0; i < names; i++)

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A source that reaches only memory of its own kind: what lies elsewhere passes through staging, both
+ * ways; what weir allocates for it lies where it reaches.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/size.h"
+#include "engine/context.h"
+#include "engine/group.h"
+#include "lib/check.h"
+#include "lib/pattern.h"
+#include "source/front.h"
+#include "weir/weir.h"
+
+static struct weir_error err = WEIR_ERROR_INIT;
+static struct weir_ctx *ctx;
+static unsigned outside; /* requests that named memory which is not reached */
+
+/* ---- A front whose reach is one pool's memory ---- */
+
+struct near {
+	struct front front;
+};
+
+static bool is_near(const void *memory, uint64_t length)
+{
+	struct group *group;
+
+	if (ctx_group(ctx, "memory", NULL, &group, NULL) < 0)
+		return false;
+	return pool_slab(group->pool, memory, length) != NULL;
+}
+
+static bool reaches(struct source *source, const void *memory, uint64_t length)
+{
+	(void)source;
+	return is_near(memory, length);
+}
+
+static int begin(struct front *front, struct front_slot *slot)
+{
+	(void)front;
+	outside += !is_near(slot->inner.memory, slot->inner.length);
+	return 0;
+}
+
+static bool back(struct front *front, struct front_slot *slot)
+{
+	(void)front;
+	(void)slot;
+	return true;
+}
+
+static void destroy(struct source *source)
+{
+	front_fini(front(source));
+	free(source);
+}
+
+static const struct front_hooks hooks = {begin, back};
+static struct source_ops ops = {
+	.scheme = "near",
+	.destroy = destroy,
+	.open = front_open,
+	.stat = front_stat,
+	.describe = front_describe,
+	.read = front_read,
+	.list = front_list,
+	.create = front_create,
+	.clone = front_clone,
+	.commit = front_commit,
+	.abort = front_abort,
+	.mkdir = front_mkdir,
+	.close = front_close,
+	.check = front_check,
+	.way = front_way,
+	.map = front_map,
+	.lane_create = front_lane_create,
+	.lane_destroy = front_lane_destroy,
+	.lane_register = front_lane_register,
+	.submit = front_submit,
+	.reap = front_reap,
+	.wake = front_wake,
+	.cancel = front_cancel,
+	.next_ns = front_next_ns,
+	.choice = front_choice,
+	.system_calls = front_system_calls,
+};
+
+static int wrap(struct source **source, void *arg, struct weir_error *error)
+{
+	struct near *near = calloc(1, sizeof(*near));
+
+	(void)arg;
+	(void)error;
+	front_init(&near->front, &ops, &hooks, *source);
+	near->front.ops.reaches = reaches;
+	*source = &near->front.source;
+	return 0;
+}
+
+static void open_ctx(void)
+{
+	struct pool_opts opts = {.sys = sys_real(), .keep_bytes = UINT64_MAX, .shared = true};
+	struct ctx_seams seams = {.wrap = wrap};
+	struct group *group;
+
+	check_int(ctx_create_with(NULL, &seams, &ctx, &err), 0);
+	check_int(ctx_group(ctx, "memory", NULL, &group, &err), 0);
+	check_int(pool_create(&opts, &group->pool, &err), 0);
+}
+
+#define SIZE (9 * MIB + 777)
+
+static struct weir_object *open_object(uint64_t seed, uint64_t size)
+{
+	struct weir_object *object;
+	char *data = malloc(size);
+
+	pattern_fill(data, seed, 0, size);
+	check_int(weir_memory_put(ctx, "thing", data, size, &err), 0);
+	free(data);
+	check_int(weir_object_open(ctx, "memory://thing", NULL, &object, &err), 0);
+	return object;
+}
+
+static void run(struct weir_plan *plan, struct weir_counters *counters, struct weir_done *last)
+{
+	struct weir_transfer *transfer;
+	struct weir_done done;
+
+	check_int(weir_transfer_start(plan, NULL, NULL, &transfer, &err), 0);
+	while (weir_transfer_wait(transfer, &done, 1, WEIR_FOREVER, &err) > 0) {
+		if (done.status)
+			weir_transfer_error(transfer, &done, &err);
+		if (done.status)
+			check_failed(__FILE__, __LINE__, "%s", err.message);
+		*last = done;
+	}
+	weir_transfer_counters(transfer, counters);
+	check_int(weir_transfer_finish(transfer, WEIR_FOREVER, &err), 0);
+}
+
+static void what_weir_allocates_is_reached(void)
+{
+	struct weir_counters counters;
+	struct weir_object *object;
+	struct weir_plan *plan;
+	struct weir_done done;
+
+	open_ctx();
+	object = open_object(3, SIZE);
+	check_int(weir_plan_create(ctx, &plan, &err), 0);
+	check_int(weir_plan_object(plan, object, weir_dest_alloc(), 0, &err), 0);
+	run(plan, &counters, &done);
+	check_int(pattern_check(done.data, 3, 0, SIZE), SIZE);
+	check(is_near(done.data, SIZE));
+	check_int(counters.bytes_copied, SIZE); /* by the store itself: an object in RAM */
+	check_int(outside, 0);
+	weir_object_unref(object);
+	weir_ctx_destroy(ctx);
+	/* The buffer keeps the slab. */
+	check_int(pattern_check(done.data, 3, 0, SIZE), SIZE);
+	weir_buffer_unref(done.buffer);
+}
+
+static void the_callers_memory_is_staged(void)
+{
+	char *memory = malloc(SIZE);
+	struct weir_counters counters;
+	struct weir_object *object;
+	struct weir_plan *plan;
+	struct weir_done done;
+
+	open_ctx();
+	object = open_object(4, SIZE);
+	check_int(weir_plan_create(ctx, &plan, &err), 0);
+	check_int(weir_plan_object(plan, object, weir_dest_host(memory, SIZE), 0, &err), 0);
+	run(plan, &counters, &done);
+	check_int(pattern_check(memory, 4, 0, SIZE), SIZE);
+	check_int(counters.bytes_copied, 2 * SIZE); /* by the store, and out of staging */
+	check_int(outside, 0);
+	weir_object_unref(object);
+	weir_ctx_destroy(ctx);
+	free(memory);
+}
+
+static void what_is_written_is_staged(void)
+{
+	char *memory = malloc(SIZE);
+	struct weir_counters counters;
+	struct weir_object *object;
+	struct weir_plan *plan;
+	struct weir_done done;
+
+	open_ctx();
+	pattern_fill(memory, 6, 0, SIZE);
+	check_int(weir_object_create(ctx, "memory://new", SIZE, NULL, &object, &err), 0);
+	check_int(weir_plan_create(ctx, &plan, &err), 0);
+	check_int(weir_plan_write(plan, object, 0, memory, SIZE, 0, &err), 0);
+	run(plan, &counters, &done);
+	check_int(counters.bytes_copied, SIZE);
+	check_int(outside, 0);
+	check_int(weir_object_commit(object, WEIR_DURABLE_NO, &err), 0);
+	weir_object_unref(object);
+	memset(memory, 0, SIZE);
+	check_int(weir_object_open(ctx, "memory://new", NULL, &object, &err), 0);
+	check_int(weir_object_read(object, 0, SIZE, memory, WEIR_FOREVER, &err), 0);
+	check_int(pattern_check(memory, 6, 0, SIZE), SIZE);
+	weir_object_unref(object);
+	weir_ctx_destroy(ctx);
+	free(memory);
+}
+
+/* No room in shared memory: reading goes on, through staging. */
+static int full_fstatfs(int fd, struct statfs *out)
+{
+	check_int(fstatfs(fd, out), 0);
+	out->f_bavail = (12 * MIB) / (uint64_t)out->f_bsize; /* staging fits, the object does not */
+	return 0;
+}
+
+static void without_room_what_weir_allocates_is_staged(void)
+{
+	struct sys sys = *sys_real();
+	struct pool_opts opts = {.sys = &sys, .keep_bytes = UINT64_MAX, .shared = true};
+	const uint64_t size = 20 * MIB + 5;
+	struct weir_counters counters;
+	struct weir_object *object;
+	struct weir_plan *plan;
+	struct weir_done done;
+	struct group *group;
+
+	sys.fstatfs = full_fstatfs;
+	open_ctx();
+	check_int(ctx_group(ctx, "memory", NULL, &group, &err), 0);
+	pool_unref(group->pool);
+	check_int(pool_create(&opts, &group->pool, &err), 0);
+	object = open_object(8, size);
+	check_int(weir_plan_create(ctx, &plan, &err), 0);
+	check_int(weir_plan_object(plan, object, weir_dest_alloc(), 0, &err), 0);
+	run(plan, &counters, &done);
+	check_int(outside, 0);
+	check(!is_near(done.data, size));
+	check_int(pattern_check(done.data, 8, 0, size), size);
+	weir_buffer_unref(done.buffer);
+	weir_object_unref(object);
+	weir_ctx_destroy(ctx);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct test tests[] = {
+		TEST(what_weir_allocates_is_reached),
+		TEST(the_callers_memory_is_staged),
+		TEST(what_is_written_is_staged),
+		TEST(without_room_what_weir_allocates_is_staged),
+	};
+
+	return tests_run(argc, argv, tests, array_size(tests));
+}
