@@ -105,7 +105,7 @@ int weir_feed_create(struct weir_ctx *ctx, const struct weir_feed_opts *opts,
 
 	opts_copy(&copy, sizeof(copy), opts);
 	if (ret < 0 || (ret = check_opts(&copy, err)) < 0 ||
-	    (ret = ctx_group(ctx, copy.scheme, &group, err)) < 0)
+	    (ret = ctx_group(ctx, copy.scheme, NULL, &group, err)) < 0)
 		return ret;
 	feed = new_feed(ctx, group, &copy);
 	if (!feed)

@@ -120,7 +120,7 @@ int weir_object_from_fd(struct weir_ctx *ctx, int fd, const char *name,
 	int ret = object_call_begin(ctx, name, opts, &copy, err);
 
 	if (ret == 0)
-		ret = ctx_group(ctx, "file", &group, err);
+		ret = ctx_group(ctx, "file", NULL, &group, err);
 	if (ret < 0)
 		return ret;
 	how = (struct source_how){copy.direct, copy.cache, copy.flags};
