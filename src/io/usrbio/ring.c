@@ -400,3 +400,8 @@ const struct usrbio_key *usrbio_ring_key(const struct usrbio_ring *ring)
 {
 	return &ring->key;
 }
+
+void *usrbio_ring_memory(const struct usrbio_ring *ring)
+{
+	return ring->shm.memory;
+}
