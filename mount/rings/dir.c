@@ -160,6 +160,6 @@ void virt_releasedir(struct rings *rings, struct virt_dir *dir)
 	if (last)
 		take_unseen(rings, dir->uid, &taken);
 	lock_drop(&rings->table.lock);
-	janitor_bury(&rings->janitor, &taken);
+	janitor_see_off(&rings->janitor, &taken, true);
 	free(dir);
 }

@@ -59,12 +59,12 @@ static void move_all(struct list *from, struct list *to)
 		list_push(to, link);
 }
 
-void janitor_bury(struct janitor *janitor, struct list *left)
+void janitor_see_off(struct janitor *janitor, struct list *left, bool dead)
 {
 	if (list_empty(left))
 		return;
 	lock_take(&janitor->lock);
-	move_all(left, &janitor->dead);
+	move_all(left, dead ? &janitor->dead : &janitor->left);
 	lock_drop(&janitor->lock);
 	ring(janitor);
 }
@@ -176,7 +176,7 @@ static void finish(struct janitor *janitor, struct list *taken, bool dead)
 
 	if (list_empty(taken))
 		return;
-	janitor->left(janitor->left_arg);
+	janitor->look(janitor->look_arg);
 	while ((link = list_pop(taken))) {
 		struct share *share = list_entry(link, struct share, by_order);
 
@@ -224,19 +224,22 @@ static void dismiss_all(struct janitor *janitor, struct list *work)
 /* Everything that lies on the lists; false: and there is to be no more. */
 static bool work(struct janitor *janitor)
 {
-	struct list unheld, dismissed, dead, *link;
+	struct list unheld, dismissed, dead, left, *link;
 	bool stopping;
 
 	list_init(&unheld);
 	list_init(&dismissed);
 	list_init(&dead);
+	list_init(&left);
 	lock_take(&janitor->lock);
 	move_all(&janitor->unheld, &unheld);
 	move_all(&janitor->dismissed, &dismissed);
 	move_all(&janitor->dead, &dead);
+	move_all(&janitor->left, &left);
 	stopping = janitor->stopping;
 	lock_drop(&janitor->lock);
 	finish(janitor, &dead, true);
+	finish(janitor, &left, false);
 	dismiss_all(janitor, &dismissed);
 	while ((link = list_pop(&unheld)))
 		share_destroy(list_entry(link, struct share, doomed));
@@ -271,6 +274,7 @@ int janitor_start(struct janitor *janitor, struct weir_error *err)
 	list_init(&janitor->unheld);
 	list_init(&janitor->dismissed);
 	list_init(&janitor->dead);
+	list_init(&janitor->left);
 	janitor->table->last_ref = last_ref;
 	janitor->table->last_ref_arg = janitor;
 	janitor->poll_fd = epoll_create1(EPOLL_CLOEXEC);

@@ -28,9 +28,10 @@ struct janitor {
 	struct list unheld;    /* shares without a reference */
 	struct list dismissed; /* shares whose name is to go */
 	struct list dead;      /* by_order: shares whose name went with their process */
+	struct list left;      /* by_order: and whose name went under another name */
 	bool stopping;
-	void (*left)(void *arg); /* names have gone: whoever serves looks */
-	void *left_arg;
+	void (*look)(void *arg); /* names have gone: whoever serves looks */
+	void *look_arg;
 	void (*name_gone)(void *arg, uint64_t parent, const char *name); /* see virt.h */
 	void *name_gone_arg;
 };
@@ -43,8 +44,11 @@ void janitor_stop(struct janitor *janitor);
 /* The name of a share is to go: once for each, by the thread that serves it; does not wait. */
 void janitor_dismiss(struct janitor *janitor, struct share *share);
 
-/* Shares that have left already (by_order, with the references of their names), for their process is dead. */
-void janitor_bury(struct janitor *janitor, struct list *left);
+/*
+ * Shares that have left already (by_order, with the references of their names): the kernel is told, and
+ * where their process is dead their objects go.
+ */
+void janitor_see_off(struct janitor *janitor, struct list *left, bool dead);
 
 /*
  * A share that has a name goes with the process that the thread belongs to.  0, also where that cannot

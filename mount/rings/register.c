@@ -29,7 +29,7 @@ static int open_object(struct rings *rings, const struct virt_caller *caller, co
 	caller_restore(&before);
 	if (!ret)
 		return 0;
-	log_info(rings->log, "rings: user %u: %s", (unsigned)caller->uid, err.message);
+	log_warn(rings->log, "rings: user %u: %s", (unsigned)caller->uid, err.message);
 	return err.os_errno > 0 ? err.os_errno : EACCES;
 }
 
@@ -143,26 +143,41 @@ int virt_symlink(struct rings *rings, const struct virt_caller *caller, const ch
 	return ret;
 }
 
+/* With the lock held: the share whose name that is, or an errno. */
+static int find_own(struct rings *rings, const struct virt_caller *caller, const char *name,
+		    struct share **out)
+{
+	struct share *share = table_by_name(&rings->table, name, caller->uid);
+
+	if (!share)
+		return ENOENT;
+	*out = share;
+	return share->uid == caller->uid ? 0 : EPERM;
+}
+
 int virt_unlink(struct rings *rings, const struct virt_caller *caller, uint64_t parent,
 		const char *name)
 {
 	struct share *share;
-	int ret = 0;
+	struct list left;
+	int ret;
 
 	if (parent != VIRT_IOVS_INO || virt_bell_of(name) >= 0)
 		return EPERM;
+	list_init(&left);
 	lock_take(&rings->table.lock);
-	share = table_by_name(&rings->table, name, caller->uid);
-	if (!share)
-		ret = ENOENT;
-	else if (share->uid != caller->uid)
-		ret = EPERM;
-	else if (!share_leave(share))
-		ret = ENOENT;
+	ret = find_own(rings, caller, name, &share);
+	if (ret == 0 && share_leave(share))
+		list_push(&left, &share->by_order);
 	lock_drop(&rings->table.lock);
-	if (ret == 0) {
-		rings_look(rings);
+	if (list_empty(&left))
+		return ret ? ret : ENOENT;
+	rings_look(rings);
+	if (strcmp(share->name, name) != 0) { /* the kernel knows of the alias only */
+		janitor_see_off(&rings->janitor, &left, false);
+	} else {
+		list_remove(&share->by_order);
 		share_unref(share);
 	}
-	return ret;
+	return 0;
 }

@@ -82,8 +82,8 @@ static int start(struct rings *rings, struct weir_error *err)
 				    .sys = rings->sys,
 				    .log = rings->log,
 				    .shm_dir = rings->shm_dir,
-				    .left = rings_look,
-				    .left_arg = rings,
+				    .look = rings_look,
+				    .look_arg = rings,
 				    .name_gone = rings->opts.name_gone,
 				    .name_gone_arg = rings->opts.name_gone_arg};
 	ret = janitor_start(janitor, err);

@@ -125,7 +125,7 @@ struct server {
 
 	struct lock lock; /* of these two */
 	struct list incoming;
-	bool over; /* there is no feed any more */
+	bool over;         /* there is no feed any more */
 	_Atomic bool look; /* something came or went */
 	_Atomic bool stopping;
 	int64_t stop_ns; /* waits for I/O no longer than that; set before stopping */
