@@ -106,7 +106,7 @@ static uint32_t room_of(const struct server *server, const struct ring *ring)
 /* One turn of a ring: how many requests were claimed. */
 static int take_turn(struct server *server, struct ring *ring, int64_t now_ns)
 {
-	struct usrbio_claim claims[TURN];
+	not_zeroed struct usrbio_claim claims[TURN];
 	uint32_t room = room_of(server, ring);
 	int n = room ? usrbio_server_claim(&ring->end, claims, room) : 0;
 

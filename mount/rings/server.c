@@ -216,7 +216,7 @@ static void post_owed(struct server *server, bool idle)
 /* Ends of requests, then a look at the rings if there is a reason. */
 static void step(struct server *server, int64_t *last_ns)
 {
-	struct weir_feed_io *ios[REAP];
+	not_zeroed struct weir_feed_io *ios[REAP];
 	int64_t next = next_look(server, *last_ns), now_ns;
 	bool owing = !list_empty(&server->touched), rang, worked;
 	unsigned n = weir_feed_reap(server->feed, ios, REAP,

@@ -188,7 +188,7 @@ static unsigned hand_done(struct weir_feed *feed, struct weir_feed_io **out, uns
 /* What the source has; waits for it until the deadline.  True where there was something. */
 static bool drive(struct weir_feed *feed, int64_t deadline_ns)
 {
-	struct request *ended[REAP_MAX];
+	not_zeroed struct request *ended[REAP_MAX];
 	unsigned n = feed_ops(feed)->reap(feed->core, ended, REAP_MAX, deadline_ns);
 
 	for (unsigned i = 0; i < n; i++)

@@ -275,7 +275,7 @@ static unsigned hand_done(struct file_lane *lane, struct request **out, unsigned
 static unsigned reap_io(struct file_lane *lane, struct request **out, unsigned max,
 			int64_t deadline_ns)
 {
-	struct io_op *ops[REAP_BATCH];
+	not_zeroed struct io_op *ops[REAP_BATCH];
 	unsigned count = 0, got;
 
 	do {

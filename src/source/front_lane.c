@@ -208,7 +208,7 @@ static unsigned reap_next(struct front_lane *lane, struct request **out, unsigne
 			  int64_t deadline_ns, bool *got)
 {
 	struct front *source = front(lane->lane.source);
-	struct request *inner[REAP_MAX];
+	not_zeroed struct request *inner[REAP_MAX];
 	unsigned count = 0,
 		 came = lane->next->source->ops->reap(lane->next, inner,
 						      min_of(max, (unsigned)REAP_MAX), deadline_ns);

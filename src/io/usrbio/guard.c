@@ -87,7 +87,7 @@ static void unblock(void)
 
 int usrbio_guarded(void (*touch)(void *arg), void *arg, const void *memory, uint64_t bytes)
 {
-	struct region region;
+	not_zeroed struct region region;
 
 	if (!atomic_load_explicit(&installed, memory_order_relaxed)) {
 		touch(arg);

@@ -139,6 +139,7 @@ static inline void usrbio_load_words(void *to, const void *shared, size_t bytes)
 	uint64_t *out = to;
 	const _Atomic uint64_t *in = shared;
 
+#pragma GCC unroll 8
 	for (size_t i = 0; i < bytes / 8; i++)
 		out[i] = atomic_load_explicit(&in[i], memory_order_relaxed);
 }
@@ -148,6 +149,7 @@ static inline void usrbio_store_words(void *shared, const void *from, size_t byt
 	_Atomic uint64_t *out = shared;
 	const uint64_t *in = from;
 
+#pragma GCC unroll 8
 	for (size_t i = 0; i < bytes / 8; i++)
 		atomic_store_explicit(&out[i], in[i], memory_order_relaxed);
 }
