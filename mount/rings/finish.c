@@ -3,8 +3,8 @@
  * Ends of requests: results into the rings, then at most one post for each ring.
  *
  * A post may cost two system calls, one of ours and one of the client, who has slept.  So a ring with more
- * under way gets its post when some results have come together, or when the server has nothing else to do;
- * one with nothing under way gets it at once.
+ * under way gets its post when some results have come together, or when the server has nothing else to do
+ * (one with many under way some microseconds later); one with nothing under way gets it at once.
  *
  * Files that were written to are reported before a completion of theirs can be seen: a client that stats
  * after it must not be told the old length.
@@ -16,6 +16,8 @@
 
 /* Results without a post, while more are under way. */
 #define OWED_MOST 40
+/* With so many under way the next result is never far, and nobody misses the last one for a moment. */
+#define DEEP      16
 
 void ring_answer(struct server *server, struct ring *ring, int32_t index, uint64_t userdata,
 		 int64_t result)
@@ -54,6 +56,16 @@ void server_post(struct server *server)
 {
 	while (!list_empty(&server->touched))
 		post(server, list_entry(server->touched.next, struct ring, touched));
+}
+
+void server_post_shallow(struct server *server)
+{
+	list_for_each_safe(at, &server->touched) {
+		struct ring *ring = list_entry(at, struct ring, touched);
+
+		if (ring->in_flight < DEEP)
+			post(server, ring);
+	}
 }
 
 void server_post_due(struct server *server)
@@ -126,5 +138,4 @@ void server_settle(struct server *server, struct weir_feed_io **ios, unsigned co
 			    result_of(request));
 		release(server, request);
 	}
-	server_post_due(server);
 }

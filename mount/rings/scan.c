@@ -155,6 +155,5 @@ bool server_scan(struct server *server, int64_t now_ns)
 			server->backlog = true;
 		worked |= n > 0;
 	}
-	server_post_due(server);
 	return worked;
 }

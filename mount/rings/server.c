@@ -25,8 +25,8 @@
 #define STORM_IDLE      64 /* fruitless looks for the bell in a window, */
 #define STORM_RATIO     4  /* and for each fruitful one */
 #define NAP_NS          (NS_PER_MS / 2)
-#define OWED_NS         (50 * NS_PER_US) /* a post waits no longer for more results */
-#define CANCEL_NS       NS_PER_SEC       /* for requests that were asked to end */
+#define OWED_NS         (300 * NS_PER_US) /* a post waits no longer for more results */
+#define CANCEL_NS       NS_PER_SEC        /* for requests that were asked to end */
 
 /* ---- Rings that come and go ---- */
 
@@ -195,11 +195,12 @@ static int64_t next_look(const struct server *server, int64_t last_ns)
 	return min_of(next, server->look_ns);
 }
 
-/* Nobody waits for a post while we sleep, nor for long while we work. */
+/* Nobody waits long for a post, and least of all while there is nothing to do. */
 static void post_owed(struct server *server, bool idle)
 {
 	int64_t now_ns;
 
+	server->only_deep = false;
 	if (list_empty(&server->touched)) {
 		server->owed_since_ns = 0;
 		return;
@@ -207,10 +208,21 @@ static void post_owed(struct server *server, bool idle)
 	now_ns = server->sys->now_ns();
 	if (!server->owed_since_ns)
 		server->owed_since_ns = now_ns;
-	if (!idle && now_ns - server->owed_since_ns < OWED_NS)
-		return;
-	server_post(server);
-	server->owed_since_ns = 0;
+	if (now_ns - server->owed_since_ns >= OWED_NS) {
+		server_post(server);
+		server->owed_since_ns = 0;
+	} else if (idle) {
+		server_post_shallow(server);
+		server->only_deep = true;
+	}
+}
+
+/* How long to wait for ends of requests. */
+static int64_t patience(const struct server *server, int64_t next_ns)
+{
+	if (list_empty(&server->touched))
+		return next_ns == NEVER ? WEIR_FOREVER : next_ns;
+	return server->only_deep ? min_of(next_ns, server->owed_since_ns + OWED_NS) : 0;
 }
 
 /* Ends of requests, then a look at the rings if there is a reason. */
@@ -219,11 +231,7 @@ static void step(struct server *server, int64_t *last_ns)
 	not_zeroed struct weir_feed_io *ios[REAP];
 	int64_t next = next_look(server, *last_ns), now_ns;
 	bool owing = !list_empty(&server->touched), rang, worked;
-	unsigned n = weir_feed_reap(server->feed, ios, REAP,
-				    owing           ? 0
-				    : next == NEVER ? WEIR_FOREVER
-						    : next);
-
+	unsigned n = weir_feed_reap(server->feed, ios, REAP, patience(server, next));
 	if (n)
 		server_settle(server, ios, n);
 	post_owed(server, owing && n == 0 && !server->backlog);
@@ -238,6 +246,8 @@ static void step(struct server *server, int64_t *last_ns)
 		worked = server_scan(server, now_ns);
 		*last_ns = now_ns;
 	}
+	/* After the look: a ring that has more to do by now is not one that waits for its post. */
+	server_post_due(server);
 	if (rang)
 		weather_storm(server, worked || n, now_ns);
 }
@@ -251,6 +261,7 @@ static void settle_until(struct server *server, int64_t deadline_ns)
 					    server->sys->now_ns() + SERVER_SOON_NS);
 
 		server_settle(server, ios, n);
+		server_post(server);
 		bell_drain(server->bell); /* else reap would not wait */
 	}
 }

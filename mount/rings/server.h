@@ -132,6 +132,7 @@ struct server {
 	unsigned stuck;  /* requests that did not come back; read after the thread was joined */
 
 	struct list rings, loads, touched;
+	bool only_deep;        /* of the touched only such are left that may wait a moment */
 	int64_t owed_since_ns; /* about: the first of the touched that was left without a post */
 	struct list uses[SERVER_BUCKETS], grips[SERVER_BUCKETS];
 	uint64_t epoch; /* of the files, when idle grips were last dropped */
@@ -196,6 +197,8 @@ void ring_answer(struct server *server, struct ring *ring, int32_t index, uint64
 void server_settle(struct server *server, struct weir_feed_io **ios, unsigned count);
 void server_post(struct server *server);     /* all that were touched */
 void server_post_due(struct server *server); /* those that should not wait for more */
+void server_post_shallow(
+	struct server *server); /* nothing is to be done: those with little under way */
 
 /* holes.c: the result of a read of a ring that forbids holes. */
 int64_t hole_result(int fd, uint64_t offset, uint64_t length, int64_t result);
