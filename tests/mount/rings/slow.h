@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A file whose reads take as long as the test wants: /dev/fuse by hand, a process that answers.
+ */
+#ifndef TESTS_MOUNT_RINGS_SLOW_H
+#define TESTS_MOUNT_RINGS_SLOW_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define SLOW_BYTES ((uint64_t)1 << 20)
+#define SLOW_SEED  77
+
+struct slow_shared {
+	_Atomic bool hold; /* reads wait */
+	_Atomic int held;  /* that many do */
+};
+
+struct slow {
+	char dir[64];
+	pid_t pid;
+	int fd; /* the file, open for reading and writing; writes are refused */
+	struct slow_shared *shared;
+};
+
+/* Before any thread is started.  Skips the case where there is no FUSE, or no right to it. */
+void slow_make(struct slow *slow);
+void slow_end(struct slow *slow);
+/* Waits, for some seconds, until that many reads are held. */
+bool slow_holds(const struct slow *slow, int count);
+
+#endif
