@@ -103,6 +103,7 @@ static const struct sys real = {
 	.fstat = fstat,
 	.statx = statx,
 	.fstatfs = fstatfs,
+	.statfs = statfs,
 	.ftruncate = ftruncate,
 	.fallocate = fallocate,
 	.fchmod = fchmod,

@@ -37,6 +37,7 @@ struct sys {
 	int (*fstat)(int fd, struct stat *out);
 	int (*statx)(int dir, const char *path, int flags, unsigned mask, struct statx *out);
 	int (*fstatfs)(int fd, struct statfs *out);
+	int (*statfs)(const char *path, struct statfs *out);
 	int (*ftruncate)(int fd, off_t len);
 	int (*fallocate)(int fd, int mode, off_t off, off_t len);
 	int (*fchmod)(int fd, mode_t mode);

@@ -11,6 +11,7 @@
 #include "base/size.h"
 #include "engine/environment.h"
 #include "engine/group.h"
+#include "engine/route.h"
 #include "engine/transfer.h"
 #include "source/retry.h"
 
@@ -51,18 +52,25 @@ static int check_opts(const struct weir_ctx_opts *opts, struct weir_error *err)
 	return 0;
 }
 
-static int create_parts(struct weir_ctx *ctx, struct weir_error *err)
+static int create_pool(struct weir_ctx *ctx, bool shared, struct pool **out, struct weir_error *err)
 {
-	struct pool_opts pool = {
+	struct pool_opts opts = {
 		.sys = ctx->sys,
 		.log = &ctx->log,
 		.keep_bytes = ctx->opts.pool_bytes ? ctx->opts.pool_bytes : UINT64_MAX,
 		.idle_ns = ctx->opts.pool_idle_ns ? ctx->opts.pool_idle_ns : POOL_IDLE_NS,
+		.shared = shared,
 	};
+
+	return pool_create(&opts, out, err);
+}
+
+static int create_parts(struct weir_ctx *ctx, struct weir_error *err)
+{
 	uint64_t budget = ctx->opts.budget_bytes ? ctx->opts.budget_bytes : BUDGET_NONE;
 	int ret;
 
-	if ((ret = pool_create(&pool, &ctx->pool, err)) < 0 ||
+	if ((ret = create_pool(ctx, false, &ctx->pool, err)) < 0 ||
 	    (ret = populator_create(ctx->sys, ctx->pool, &ctx->populator, err)) < 0 ||
 	    (ret = budget_create(budget, NULL, &ctx->budget, err)) < 0 ||
 	    (ret = helpers_create(ctx->sys, ctx->simulated, &ctx->helpers, err)) < 0)
@@ -98,6 +106,7 @@ int ctx_create_with(const struct weir_ctx_opts *opts, const struct ctx_seams *se
 				.arg = ctx->opts.log_arg,
 				.level = ctx->opts.log_level ? ctx->opts.log_level : WEIR_LOG_WARN,
 				.sys = ctx->sys};
+	ctx->any_mount = environment_any_mount();
 	ctx->env = (struct source_env){.sys = ctx->sys, .log = &ctx->log};
 	if ((ret = environment_read(&ctx->opts, &ctx->log, err)) < 0 ||
 	    (ret = check_opts(&ctx->opts, err)) < 0 || (ret = create_parts(ctx, err)) < 0) {
@@ -160,40 +169,93 @@ void weir_ctx_destroy(struct weir_ctx *ctx)
 		pool_unref(ctx->pool);
 	budget_unref(ctx->budget);
 	trace_destroy(ctx->trace);
+	for (unsigned i = 0; i < ROUTES_KEPT; i++) {
+		free(ctx->routes[i].dir);
+		free(ctx->routes[i].mount);
+	}
 	lock_fini(&ctx->lock);
 	free(ctx);
 }
 
 /* ---- Groups ---- */
 
+static int create_file(struct weir_ctx *ctx, const char *store, struct pool **pool,
+		       struct source **out, struct weir_error *err)
+{
+	(void)store;
+	(void)pool;
+	return source_file_create(&ctx->env, out, err);
+}
+
+static int create_memory(struct weir_ctx *ctx, const char *store, struct pool **pool,
+			 struct source **out, struct weir_error *err)
+{
+	(void)store;
+	(void)pool;
+	return source_memory_create(&ctx->env, out, err);
+}
+
+/* Each mount has slabs of its own: one can be named to one mount only. */
+static int create_usrbio(struct weir_ctx *ctx, const char *store, struct pool **pool,
+			 struct source **out, struct weir_error *err)
+{
+	int ret = create_pool(ctx, true, pool, err);
+
+	if (ret == 0)
+		ret = source_usrbio_create(&ctx->env, store, *pool, out, err);
+	return ret;
+}
+
 static const struct {
 	const char *scheme;
-	int (*create)(const struct source_env *env, struct source **out, struct weir_error *err);
+	int (*create)(struct weir_ctx *ctx, const char *store, struct pool **pool,
+		      struct source **out, struct weir_error *err);
 } kinds[] = {
-	{"file", source_file_create},
-	{"memory", source_memory_create},
+	{"file", create_file},
+	{"memory", create_memory},
+	{"3fs", create_usrbio},
 };
 
-static int make_group(struct weir_ctx *ctx, size_t kind, struct group **out, struct weir_error *err)
+/* The source, and what stands in front of it. */
+static int make_source(struct weir_ctx *ctx, size_t kind, const char *store, struct pool **pool,
+		       struct source **out, struct source **core, struct weir_error *err)
 {
-	struct source *source, *core;
-	int ret = kinds[kind].create(&ctx->env, &source, err);
+	int ret = kinds[kind].create(ctx, store, pool, out, err);
 
 	if (ret < 0)
 		return ret;
-	core = source;
+	*core = *out;
 	if (ctx->wrap)
-		ret = ctx->wrap(&source, ctx->seam_arg, err);
+		ret = ctx->wrap(out, ctx->seam_arg, err);
 	if (ret == 0)
-		ret = source_retry_create(source, &source, err);
+		ret = source_retry_create(*out, out, err);
+	if (ret < 0)
+		(*out)->ops->destroy(*out);
+	return ret;
+}
+
+static int make_group(struct weir_ctx *ctx, size_t kind, const char *store, struct group **out,
+		      struct weir_error *err)
+{
+	char *copy = store ? strdup(store) : NULL;
+	struct source *source, *core;
+	struct pool *pool = NULL;
+	int ret = 0;
+
+	if (store && !copy)
+		return error_nomem(err, store, "a group of lanes");
+	ret = make_source(ctx, kind, store, &pool, &source, &core, err);
+	if (ret == 0)
+		ret = group_create(ctx, source, out, err); /* takes it over in any case */
 	if (ret < 0) {
-		source->ops->destroy(source);
+		pool_unref(pool);
+		free(copy);
 		return ret;
 	}
-	ret = group_create(ctx, source, out, err); /* takes the source over in any case */
-	if (ret == 0)
-		(*out)->core = core;
-	return ret;
+	(*out)->core = core;
+	(*out)->store = copy;
+	(*out)->pool = pool;
+	return 0;
 }
 
 static bool is_of(const struct group *group, const char *scheme, const char *store)
@@ -224,7 +286,7 @@ static int add_group(struct weir_ctx *ctx, const char *scheme, const char *store
 			return error_set(err, WEIR_LIMIT, store,
 					 "a context has at most %d kinds of source and mounts",
 					 GROUPS_MAX);
-		ret = make_group(ctx, i, out, err);
+		ret = make_group(ctx, i, store, out, err);
 		if (ret < 0)
 			return ret;
 		(*out)->scheme = kinds[i].scheme;
@@ -320,18 +382,13 @@ int weir_ctx_choice(struct weir_ctx *ctx, const char *uri, struct weir_choice *o
 		    struct weir_error *err)
 {
 	struct group *group;
-	const char *scheme;
-	char *path;
 	int ret = ctx_alive(ctx, err);
 
-	if (ret < 0 || (ret = source_split_uri(uri, &scheme, &path, err)) < 0)
-		return ret;
-	free(path);
-	ret = ctx_group(ctx, scheme, NULL, &group, err);
-	if (ret < 0)
-		return ret;
-	group_choice(group, out);
-	return 0;
+	if (ret == 0)
+		ret = place_known(ctx, uri, &group, err);
+	if (ret == 0)
+		group_choice(group, out);
+	return ret;
 }
 
 int weir_ctx_trace_write(struct weir_ctx *ctx, const char *path, struct weir_error *err)

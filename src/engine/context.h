@@ -29,10 +29,17 @@ struct group;
 
 #define GROUPS_MAX 16
 
+/* On which 3FS mount a directory lies, as found out once (engine/route.h); "": on none. */
+#define ROUTES_KEPT 8
+struct route {
+	char *dir, *mount; /* owned */
+};
+
 struct weir_ctx {
 	pid_t pid;
 	const struct sys *sys; /* outlives the context */
 	bool simulated;
+	bool any_mount; /* HF3FS_USRBIO_DONT_CHECKFS_FOR_MP: mounts of other types count as 3FS */
 	struct log log;
 	struct source_env env;
 	struct weir_ctx_opts opts; /* what the caller said, environment included */
@@ -52,6 +59,8 @@ struct weir_ctx {
 	struct group *groups[GROUPS_MAX];
 	unsigned group_count;
 	struct list abandoned; /* transfers */
+	struct route routes[ROUTES_KEPT];
+	unsigned route_next;
 };
 
 /* What tests put in place of the real thing. */

@@ -58,6 +58,15 @@ int size_parse(const char *text, uint64_t *out)
 	return 0;
 }
 
+/* As the vendor's library has it: exactly "yes". */
+bool environment_any_mount(void)
+{
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe) */
+	const char *value = getenv("HF3FS_USRBIO_DONT_CHECKFS_FOR_MP");
+
+	return value && strcmp(value, "yes") == 0;
+}
+
 int environment_read(struct weir_ctx_opts *opts, struct log *log, struct weir_error *err)
 {
 	/* NOLINTBEGIN(concurrency-mt-unsafe): that they are read here, and only here, is said in context.h */

@@ -5,6 +5,8 @@
 #ifndef ENGINE_ENVIRONMENT_H
 #define ENGINE_ENVIRONMENT_H
 
+#include <stdbool.h>
+
 #include "base/log.h"
 #include "weir/context.h"
 
@@ -13,6 +15,9 @@
  * level, and to standard error where the program does not listen.
  */
 int environment_read(struct weir_ctx_opts *opts, struct log *log, struct weir_error *err);
+
+/* HF3FS_USRBIO_DONT_CHECKFS_FOR_MP, as the vendor's library has it: exactly "yes". */
+bool environment_any_mount(void);
 
 /* "64KiB", "1.5GB", "4096": bytes.  0, or -1 where that is not a size. */
 int size_parse(const char *text, uint64_t *out);

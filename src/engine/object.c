@@ -11,31 +11,42 @@
 
 /* ---- On this thread ---- */
 
+static int open_place(struct weir_ctx *ctx, struct place *place, const char *uri,
+		      const struct source_how *how, struct weir_object **out,
+		      struct weir_error *err)
+{
+	struct source *source = place->group->source;
+	struct weir_error why = WEIR_ERROR_INIT;
+	struct source_object *core = NULL;
+	int ret = source->ops->open(source, place->path, uri, how, &core, &why);
+
+	if (ret < 0 && place_fall_back(ctx, place, &why)) {
+		source = place->group->source;
+		ret = source->ops->open(source, place->path, uri, how, &core, &why);
+	}
+	if (ret < 0 && err)
+		*err = why;
+	place_fini(place);
+	return ret < 0 ? ret : object_wrap(ctx, place->group, core, out, err);
+}
+
 int object_open_here(struct weir_ctx *ctx, const char *uri, const struct source_how *how,
 		     struct weir_object **out, struct weir_error *err)
 {
-	struct source_object *core = NULL;
 	struct place place;
-	int ret = place_find(ctx, uri, &place, err);
+	int ret = place_find(ctx, uri, false, &place, err);
 
-	if (ret < 0)
-		return ret;
-	ret = place.group->source->ops->open(place.group->source, place.path, uri, how, &core, err);
-	free(place.path);
-	return ret < 0 ? ret : object_wrap(ctx, place.group, core, out, err);
+	return ret < 0 ? ret : open_place(ctx, &place, uri, how, out, err);
 }
 
 int object_open_as_here(struct weir_ctx *ctx, const char *path, const char *uri,
 			const struct source_how *how, struct weir_object **out,
 			struct weir_error *err)
 {
-	struct source_object *core = NULL;
-	struct group *group;
-	int ret = ctx_group(ctx, "file", NULL, &group, err);
+	struct place place;
+	int ret = place_of_path(ctx, path, false, &place, err);
 
-	if (ret == 0)
-		ret = group->source->ops->open(group->source, path, uri, how, &core, err);
-	return ret < 0 ? ret : object_wrap(ctx, group, core, out, err);
+	return ret < 0 ? ret : open_place(ctx, &place, uri, how, out, err);
 }
 
 int object_read_here(struct weir_object *object, void *to, uint64_t offset, uint64_t length,
@@ -65,12 +76,12 @@ int object_list_here(struct weir_ctx *ctx, const char *uri, struct source_listin
 		     struct weir_error *err)
 {
 	struct place place;
-	int ret = place_find(ctx, uri, &place, err);
+	int ret = place_find(ctx, uri, false, &place, err);
 
 	if (ret < 0)
 		return ret;
 	ret = place.group->source->ops->list(place.group->source, place.path, uri, out, err);
-	free(place.path);
+	place_fini(&place);
 	return ret;
 }
 
@@ -78,12 +89,12 @@ int object_stat_here(struct weir_ctx *ctx, const char *uri, const struct source_
 		     struct weir_stat *out, struct weir_error *err)
 {
 	struct place place;
-	int ret = place_find(ctx, uri, &place, err);
+	int ret = place_find(ctx, uri, false, &place, err);
 
 	if (ret < 0)
 		return ret;
 	ret = place.group->source->ops->stat(place.group->source, place.path, uri, how, out, err);
-	free(place.path);
+	place_fini(&place);
 	return ret;
 }
 

@@ -7,22 +7,6 @@
 #include "base/error.h"
 #include "engine/group.h"
 
-int place_find(struct weir_ctx *ctx, const char *uri, struct place *out, struct weir_error *err)
-{
-	const char *scheme;
-	int ret;
-
-	if (!uri || !*uri)
-		return error_set(err, WEIR_ARG, NULL, "an empty URI");
-	ret = source_split_uri(uri, &scheme, &out->path, err);
-	if (ret < 0)
-		return ret;
-	ret = ctx_group(ctx, scheme, NULL, &out->group, err);
-	if (ret < 0)
-		free(out->path);
-	return ret;
-}
-
 int object_wrap(struct weir_ctx *ctx, struct group *group, struct source_object *core,
 		struct weir_object **out, struct weir_error *err)
 {

@@ -12,6 +12,7 @@
 #include "engine/context.h"
 #include "engine/helper.h"
 #include "engine/object.h"
+#include "engine/route.h"
 
 #define OBJECT_TIMEOUT_DEFAULT (60 * NS_PER_SEC)
 
@@ -54,13 +55,6 @@ int object_call_on(struct weir_object *object, int (*run)(struct helper_call *ca
 
 /* For calls that bring an object: hands it over. */
 void object_call_take_object(struct helper_call *call, void *arg);
-
-/* A group and the path within its source; the path is the caller's to free. */
-struct place {
-	struct group *group;
-	char *path;
-};
-int place_find(struct weir_ctx *ctx, const char *uri, struct place *out, struct weir_error *err);
 
 /* Takes what a source opened over, also when it fails. */
 int object_wrap(struct weir_ctx *ctx, struct group *group, struct source_object *core,

@@ -17,7 +17,7 @@ static int run_create(struct helper_call *helper_call)
 	struct source_object *core = NULL;
 	struct place place;
 	struct source *source;
-	int ret = place_find(call->ctx, call->uri, &place, err);
+	int ret = place_find(call->ctx, call->uri, true, &place, err);
 
 	if (ret < 0)
 		return ret;
@@ -30,7 +30,7 @@ static int run_create(struct helper_call *helper_call)
 				"%s: this kind of source is not "
 				"written",
 				call->uri);
-	free(place.path);
+	place_fini(&place);
 	return ret < 0 ? ret : object_wrap(call->ctx, place.group, core, &call->object, err);
 }
 
@@ -120,13 +120,13 @@ static int run_mkdir(struct helper_call *helper_call)
 {
 	struct object_call *call = object_call_of(helper_call);
 	struct place place;
-	int ret = place_find(call->ctx, call->uri, &place, &helper_call->err);
+	int ret = place_find(call->ctx, call->uri, true, &place, &helper_call->err);
 
 	if (ret < 0)
 		return ret;
 	ret = place.group->source->ops->mkdir(place.group->source, place.path, call->uri,
 					      &helper_call->err);
-	free(place.path);
+	place_fini(&place);
 	return ret;
 }
 

@@ -380,6 +380,27 @@ void pool_hold(struct pool *pool, const void *at, uint64_t bytes)
 	lock_drop(&pool->shared.lock);
 }
 
+/* Its pages go, its addresses stay held for ever. */
+static void retire_locked(struct pool *pool, struct run run)
+{
+	bool given;
+
+	lock_drop(&pool->shared.lock);
+	given = pool->sys.madvise(run_at(run), run_bytes(run),
+				  run.region->slab ? MADV_REMOVE : MADV_DONTNEED) == 0;
+	lock_take(&pool->shared.lock);
+	if (given)
+		region_set_pages(&pool->shared.map, run, UNIT_EMPTY);
+}
+
+void pool_retire(struct pool *pool)
+{
+	lock_take(&pool->shared.lock);
+	shut_open_locked(pool);
+	region_retire_all(&pool->shared.map);
+	lock_drop(&pool->shared.lock);
+}
+
 /* Frees what is kept, gives back what is above that: the end first. */
 static void keep_or_give_locked(struct pool *pool, struct run gone)
 {
@@ -388,6 +409,10 @@ static void keep_or_give_locked(struct pool *pool, struct run gone)
 	uint32_t keep = (uint32_t)min_of(room, (uint64_t)gone.count);
 	struct run rest = {gone.region, gone.first + keep, gone.count - keep};
 
+	if (gone.region->retired) {
+		retire_locked(pool, gone);
+		return;
+	}
 	if (keep > 0)
 		region_free(&pool->shared.map, (struct run){gone.region, gone.first, keep});
 	if (rest.count > 0)
@@ -525,6 +550,17 @@ int pool_populate(struct pool *pool, void *at, uint64_t bytes, struct weir_error
 					 (unsigned long long)run_bytes(run));
 	}
 	return 0;
+}
+
+void pool_each_slab(struct pool *pool, void (*fn)(struct shared *slab))
+{
+	const struct region_map *map = &pool->shared.map;
+
+	lock_take(&pool->shared.lock);
+	for (size_t i = 0; i < map->count; i++)
+		if (map->regions[i]->slab)
+			fn(map->regions[i]->slab);
+	lock_drop(&pool->shared.lock);
 }
 
 struct shared *pool_slab(struct pool *pool, const void *at, uint64_t bytes)

@@ -66,6 +66,15 @@ int pool_populate(struct pool *pool, void *at, uint64_t bytes, struct weir_error
  * slab stays for as long as the range is held. */
 struct shared *pool_slab(struct pool *pool, const void *at, uint64_t bytes);
 
+/* Calls fn for each slab.  No slab goes meanwhile, and none tells its importers that it does. */
+void pool_each_slab(struct pool *pool, void (*fn)(struct shared *slab));
+
+/*
+ * Hands out none of the memory that there is any more: what is held stays, what is dropped goes back to the
+ * system but for its addresses.  For memory that somebody may still write to who cannot be asked.
+ */
+void pool_retire(struct pool *pool);
+
 /* Gives back all that nobody holds; returns how many bytes. */
 uint64_t pool_trim(struct pool *pool);
 

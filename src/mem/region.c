@@ -213,6 +213,19 @@ void region_free(struct region_map *map, struct run run)
 	free_run(map, run);
 }
 
+void region_retire_all(struct region_map *map)
+{
+	uintptr_t from = 0;
+	struct run run;
+
+	while (region_next_free(map, from, &run)) {
+		from = (uintptr_t)run_at(run) + run_bytes(run);
+		carve(map, run, 0, run.count);
+	}
+	for (size_t i = 0; i < map->count; i++)
+		map->regions[i]->retired = true;
+}
+
 void region_set_pages(struct region_map *map, struct run run, enum unit_pages pages)
 {
 	for (uint32_t i = run.first; i < run.first + run.count; i++) {

@@ -47,6 +47,7 @@ struct region {
 	void *map_at;    /* what the kernel gave: at least [at, at + units) */
 	size_t map_bytes;
 	struct shared *slab; /* owned; what it is made of instead; NULL: anonymous memory */
+	bool retired;        /* what is dropped is given back, and handed out no more */
 	struct unit unit[];
 };
 
@@ -103,6 +104,9 @@ struct run region_claim_end(struct region_map *map, struct run free_run, uint32_
  * be freed with region_free().  False when *left is used up.
  */
 must_use bool region_drop_next(struct region_map *map, struct run *left, struct run *gone);
+
+/* Holds all free units of all regions, once and for ever; what is dropped later is the caller's. */
+void region_retire_all(struct region_map *map);
 
 /* Units that are held once by the caller become free. */
 void region_free(struct region_map *map, struct run run);

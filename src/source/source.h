@@ -258,6 +258,11 @@ struct source_lane {
 int source_file_create(const struct source_env *env, struct source **out, struct weir_error *err);
 int source_memory_create(const struct source_env *env, struct source **out, struct weir_error *err);
 
+/* Of one 3FS mount, as usrbio_mount_find() gives it; pool: of shared memory, the only one it reaches. */
+struct pool;
+int source_usrbio_create(const struct source_env *env, const char *mount, struct pool *pool,
+			 struct source **out, struct weir_error *err);
+
 /*
  * The path within a source that a URI means, and which source: "file:///a%20b" and "/a b" are "/a b" of
  * "file".  *path is allocated.  A scheme that weir does not know: WEIR_UNSUPPORTED.

@@ -22,6 +22,7 @@ struct scheme {
 static const struct scheme schemes[] = {
 	{"file", true},
 	{"memory", false},
+	{"3fs", true},
 };
 
 /* Length of "scheme" in "scheme://...", or 0. */
@@ -29,7 +30,7 @@ static size_t scheme_length(const char *uri)
 {
 	size_t len = 0;
 
-	if (!isalpha((unsigned char)uri[0]))
+	if (!isalnum((unsigned char)uri[0])) /* a digit is against the rules, and "3fs" has one */
 		return 0;
 	while (isalnum((unsigned char)uri[len]) || (uri[len] && strchr("+-.", uri[len])))
 		len++;

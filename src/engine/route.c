@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/route.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/error.h"
+#include "engine/group.h"
+#include "io/usrbio/mountpoint.h"
+
+#ifndef FUSE_SUPER_MAGIC
+#define FUSE_SUPER_MAGIC 0x65735546
+#endif
+
+/* ---- What was found for a directory ---- */
+
+static size_t parent_length(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? (size_t)(slash - path) : 0;
+}
+
+static bool is_dir(const struct route *route, const char *path, size_t len)
+{
+	return route->dir && strlen(route->dir) == len && memcmp(route->dir, path, len) == 0;
+}
+
+/* The mount of the directory, copied; false: nobody looked yet.  "": it is on none. */
+static bool recall(struct weir_ctx *ctx, const char *path, size_t len, char mount[PATH_MAX])
+{
+	bool found = false;
+
+	lock_take(&ctx->lock);
+	for (unsigned i = 0; i < ROUTES_KEPT && !found; i++) {
+		found = is_dir(&ctx->routes[i], path, len);
+		if (found)
+			strcpy(mount, ctx->routes[i].mount);
+	}
+	lock_drop(&ctx->lock);
+	return found;
+}
+
+static void remember(struct weir_ctx *ctx, const char *path, size_t len, const char *mount)
+{
+	char *dir = strndup(path, len), *copy = strdup(mount);
+	struct route *route, old;
+
+	lock_take(&ctx->lock);
+	route = &ctx->routes[ctx->route_next++ % ROUTES_KEPT];
+	old = *route;
+	if (dir && copy)
+		*route = (struct route){dir, copy};
+	lock_drop(&ctx->lock);
+	free(dir && copy ? old.dir : dir);
+	free(dir && copy ? old.mount : copy);
+}
+
+/* ---- Looking ---- */
+
+/* Is it on a FUSE file system?  Of what is not there, what it would be in. */
+static bool on_fuse(const struct weir_ctx *ctx, const char *path, bool making)
+{
+	struct statfs fs;
+	size_t len = parent_length(path);
+	char parent[PATH_MAX];
+
+	if (ctx->sys->statfs(path, &fs) == 0)
+		return fs.f_type == FUSE_SUPER_MAGIC;
+	if (!making || errno != ENOENT || len >= sizeof(parent))
+		return false;
+	memcpy(parent, path, len);
+	strcpy(parent + len, len || path[0] == '/' ? "/" : ".");
+	if (len > 0)
+		parent[len] = '\0';
+	return ctx->sys->statfs(parent, &fs) == 0 && fs.f_type == FUSE_SUPER_MAGIC;
+}
+
+/* The mount that the path's directory is on; "": none, and then *err says why. */
+static void find_mount(struct weir_ctx *ctx, const char *path, bool making, char mount[PATH_MAX],
+		       struct weir_error *err)
+{
+	size_t len = parent_length(path);
+	char parent[PATH_MAX] = ".";
+	int ret;
+
+	if (recall(ctx, path, len, mount) && mount[0])
+		return;
+	ret = usrbio_mount_find(ctx->sys, path, ctx->any_mount, mount, err);
+	if (ret && making && len < sizeof(parent)) {
+		if (len > 0 || path[0] == '/') {
+			memcpy(parent, path, len);
+			strcpy(parent + len, len ? "" : "/");
+		}
+		ret = usrbio_mount_find(ctx->sys, parent, ctx->any_mount, mount, err);
+	}
+	if (ret)
+		mount[0] = '\0';
+	remember(ctx, path, len, mount);
+}
+
+static int take_group(struct weir_ctx *ctx, const char *scheme, const char *mount, const char *path,
+		      struct place *out, struct weir_error *err)
+{
+	int ret;
+
+	out->path = strdup(path);
+	if (!out->path)
+		return error_nomem(err, path, "the path");
+	ret = ctx_group(ctx, scheme, mount, &out->group, err);
+	if (ret < 0)
+		place_fini(out);
+	return ret;
+}
+
+int place_of_path(struct weir_ctx *ctx, const char *path, bool making, struct place *out,
+		  struct weir_error *err)
+{
+	char mount[PATH_MAX] = "";
+
+	*out = (struct place){NULL};
+	if (!ctx->simulated && on_fuse(ctx, path, making))
+		find_mount(ctx, path, making, mount, NULL);
+	if (mount[0] == '\0')
+		return take_group(ctx, "file", NULL, path, out, err);
+	out->chosen = true;
+	return take_group(ctx, "3fs", mount, path, out, err);
+}
+
+static int place_on_mount(struct weir_ctx *ctx, const char *path, bool making, struct place *out,
+			  struct weir_error *err)
+{
+	char mount[PATH_MAX];
+
+	find_mount(ctx, path, making, mount, err);
+	if (mount[0])
+		return take_group(ctx, "3fs", mount, path, out, err);
+	return err && err->code ? err->code : WEIR_NOTFOUND;
+}
+
+int place_find(struct weir_ctx *ctx, const char *uri, bool making, struct place *out,
+	       struct weir_error *err)
+{
+	const char *scheme;
+	char *path;
+	int ret;
+
+	*out = (struct place){NULL};
+	if (!uri || !*uri)
+		return error_set(err, WEIR_ARG, NULL, "an empty URI");
+	ret = source_split_uri(uri, &scheme, &path, err);
+	if (ret < 0)
+		return ret;
+	if (strcmp(scheme, "3fs") == 0)
+		ret = place_on_mount(ctx, path, making, out, err);
+	else if (strcmp(scheme, "file") == 0 && strncasecmp(uri, "file://", strlen("file://")) != 0)
+		ret = place_of_path(ctx, path, making, out, err);
+	else
+		ret = take_group(ctx, scheme, NULL, path, out, err);
+	free(path);
+	return ret;
+}
+
+void place_fini(struct place *place)
+{
+	free(place->path);
+	place->path = NULL;
+}
+
+bool place_fall_back(struct weir_ctx *ctx, struct place *place, const struct weir_error *err)
+{
+	struct group *files;
+
+	/* What opening through the mount itself would fail with as well is no reason. */
+	if (!place->chosen || err->code == WEIR_NOTFOUND || err->code == WEIR_ARG ||
+	    err->code == WEIR_PEER_GONE || err->code == WEIR_TIMEOUT ||
+	    ctx_group(ctx, "file", NULL, &files, NULL) < 0)
+		return false;
+	if (!atomic_exchange_explicit(&place->group->pool_refused, true, memory_order_relaxed))
+		log_warn(&ctx->log, "%s: is read without rings: %s", place->group->store,
+			 err->message);
+	place->chosen = false;
+	place->group = files;
+	return true;
+}
+
+int place_known(struct weir_ctx *ctx, const char *uri, struct group **out, struct weir_error *err)
+{
+	char mount[PATH_MAX] = "";
+	const char *scheme;
+	size_t len;
+	char *path;
+	int ret = source_split_uri(uri, &scheme, &path, err);
+
+	if (ret < 0)
+		return ret;
+	len = strlen(path);
+	while (len > 1 && path[len - 1] == '/')
+		len--;
+	if (strcmp(scheme, "memory") != 0 && (!recall(ctx, path, len, mount) || mount[0] == '\0'))
+		recall(ctx, path, parent_length(path), mount);
+	free(path);
+	if (mount[0] == '\0' && strcmp(scheme, "3fs") == 0)
+		return error_set(err, WEIR_NOTFOUND, uri, "%s: nothing was read from it yet", uri);
+	return mount[0] ? ctx_group(ctx, "3fs", mount, out, err)
+			: ctx_group(ctx, scheme, NULL, out, err);
+}
