@@ -26,12 +26,19 @@ const struct field help_environment[] = {
 	{"WEIR_DEBUG",
 	 "Names of areas with commas between them (or all): the library logs what these do, "
 	 "on standard error of the command."},
+	{"HF3FS_USRBIO_DONT_CHECKFS_FOR_MP",
+	 "yes: mounts of any type that have a directory 3fs-virt count as mounts of 3FS, not only those "
+	 "of type fuse.hf3fs."},
 	{NULL, NULL},
 };
 
 const struct field help_uris[] = {
-	{"/path, path", "A file or directory of this machine."},
-	{"file:///path", "The same as a URI; %20 stands for a space."},
+	{"/path, path", "A file or directory of this machine. What lies on a 3FS mount is read and "
+			"written through its rings."},
+	{"file:///path", "The same as a URI, without rings; %20 stands for a space."},
+	{"3fs:///path",
+	 "A file or directory on a 3FS mount, by the path where it is mounted; an error "
+	 "where it is on none, or where its rings cannot be had."},
 	{"memory://name",
 	 "An object in the memory of one process; for tests and for programs that link "
 	 "the library."},
