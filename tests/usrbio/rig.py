@@ -5,6 +5,8 @@ in processes and under users of their own, counts of what is left behind, and th
 A mount whose daemon hangs holds whoever touches it, beyond SIGKILL.  So each daemon has a guard, a process in
 a session of its own, which kills it and detaches the mount when this program has ended or taken too long.
 """
+import ctypes
+import errno
 import glob
 import multiprocessing
 import os
@@ -30,6 +32,11 @@ WEIR_MOUNT = os.path.join(os.path.abspath(BUILD), "mount", "weir-mount")
 CAMPAIGN = int(os.environ.get("WEIR_CAMPAIGN", "0"))
 GUARD_SECONDS = 86400 if CAMPAIGN else 900
 OTHER, THIRD = 65533, 65532  # users without a name, for clients that must not meet
+
+
+if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+    print("SKIP: /dev/fuse is not there, or not for us")
+    sys.exit(77)
 
 
 def sized(ci, campaign):
@@ -169,6 +176,35 @@ class Child:
 def run_as(uid, function):
     """function() under another uid, in another process; its result comes back."""
     return Child(lambda _: function(), uid).result()
+
+
+needs_root = unittest.skipUnless(os.geteuid() == 0, "several users need root")
+
+
+def readlink_error(path):
+    try:
+        return os.readlink(path)
+    except OSError as error:
+        return errno.errorcode[error.errno]
+
+
+def statx(directory, path, flags):
+    """The raw answer, asked of the file system as FLAGS say; an errno's name where it fails."""
+    answer = ctypes.create_string_buffer(256)
+    if raw.libc.statx(directory, path.encode(), flags, 0x7FF, answer):
+        return errno.errorcode[ctypes.get_errno()]
+    return answer.raw
+
+
+def stat_error(path):
+    """lstat that no cache answers: None, or the errno's name."""
+    answer = statx(-100, path, 0x100 | 0x2000)
+    return answer if isinstance(answer, str) else None
+
+
+def statx_ino(fd):
+    """The number as clients ask for it, without a round trip."""
+    return int.from_bytes(statx(fd, "", 0x1000 | 0x4000)[32:40], "little")
 
 
 class Daemon:
