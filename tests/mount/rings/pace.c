@@ -5,8 +5,8 @@
  *	pace FILE [BLOCK [DEPTH [COUNT [random]]]]
  *
  * COUNT blocks of FILE (rounded down to what it has) into an iov of DEPTH blocks, DEPTH at once.  Prints
- * one line of JSON: time, processor time of each side, and futex system calls of each.  Not a test: the
- * tests of what it counts are in serve.c.
+ * one line of JSON: time, processor time of each side, and futex system calls of each; at a DEPTH of 1 the
+ * median of one read, too, and of a pread by the client itself.  bench/ring runs it.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -32,6 +32,7 @@ struct pace {
 	struct ring_client ring;
 	struct shared iov;
 	uint64_t started, ended, state;
+	int fd;
 };
 
 static _Atomic uint64_t futex_calls;
@@ -95,20 +96,36 @@ static int by_size(const void *a, const void *b)
 	return (left > right) - (left < right);
 }
 
+static void one_through_ring(const struct sys *sys, struct pace *pace)
+{
+	struct usrbio_cqe cqe;
+
+	ask_next(pace, 0);
+	post(sys, pace);
+	while (usrbio_client_reap(&pace->ring.end, &cqe, 1) == 0)
+		wait_for_some(sys, pace);
+}
+
+/* What a ring stands beside: the client reads for itself. */
+static void one_by_pread(const struct sys *sys, struct pace *pace)
+{
+	uint64_t at = pace->started++ % pace->file_blocks * pace->block;
+
+	check_int(sys->pread(pace->fd, pace->iov.memory, pace->block, (off_t)at), pace->block);
+}
+
 /* One at a time: how long each takes. */
-static double median_us(const struct sys *sys, struct pace *pace)
+static double median_us(const struct sys *sys, struct pace *pace,
+			void (*one)(const struct sys *, struct pace *))
 {
 	int64_t *taken = calloc(pace->count, sizeof(*taken));
 	double median;
 
+	pace->started = 0;
 	for (uint64_t i = 0; i < pace->count; i++) {
 		int64_t start = sys->now_ns();
-		struct usrbio_cqe cqe;
 
-		ask_next(pace, 0);
-		post(sys, pace);
-		while (usrbio_client_reap(&pace->ring.end, &cqe, 1) == 0)
-			wait_for_some(sys, pace);
+		one(sys, pace);
 		taken[i] = sys->now_ns() - start;
 	}
 	qsort(taken, pace->count, sizeof(*taken), by_size);
@@ -142,24 +159,26 @@ static void run_client(const struct sys *sys, struct pace *pace)
 
 /* ---- Both ---- */
 
-static void report(const struct pace *pace, double wall, double client, double server,
-		   uint64_t client_futex, uint64_t server_futex)
+/* What the child tells: its processor time and calls, and how long one read takes at the median. */
+struct told {
+	double cpu, median_us, pread_us;
+	uint64_t futex;
+};
+
+static void report(const struct pace *pace, double wall, const struct told *told, double server,
+		   uint64_t server_futex)
 {
 	double ios = (double)pace->count;
 
 	printf("{\"ios\": %llu, \"wall_seconds\": %.6f, \"client_cpu_seconds\": %.6f, "
-	       "\"server_cpu_seconds\": %.6f, \"cpu_us_per_io\": %.3f, \"client_futex\": %llu, "
-	       "\"server_futex\": %llu, \"futex_per_io\": %.4f}\n",
-	       (unsigned long long)pace->count, wall, client, server, (client + server) / ios * 1e6,
-	       (unsigned long long)client_futex, (unsigned long long)server_futex,
-	       (double)(client_futex + server_futex) / ios);
+	       "\"server_cpu_seconds\": %.6f, \"client_futex\": %llu, \"server_futex\": %llu, "
+	       "\"futex_per_io\": %.4f, \"cpu_us_per_io\": %.3f, \"p50_us\": %.3f, "
+	       "\"pread_p50_us\": %.3f}\n",
+	       (unsigned long long)pace->count, wall, told->cpu, server,
+	       (unsigned long long)told->futex, (unsigned long long)server_futex,
+	       (double)(told->futex + server_futex) / ios, (told->cpu + server) / ios * 1e6,
+	       told->median_us, told->pread_us);
 }
-
-/* What the child tells: its processor time and calls. */
-struct told {
-	double cpu, median_us;
-	uint64_t futex;
-};
 
 static void measure(const struct sys *sys, struct pace *pace)
 {
@@ -176,19 +195,19 @@ static void measure(const struct sys *sys, struct pace *pace)
 
 		futex_calls = 0;
 		if (pace->depth == 1)
-			told->median_us = median_us(sys, pace);
+			told->median_us = median_us(sys, pace, one_through_ring);
 		else
 			run_client(sys, pace);
 		told->cpu = cpu_seconds() - begun;
 		told->futex = futex_calls;
+		if (pace->depth == 1)
+			told->pread_us = median_us(sys, pace, one_by_pread);
 		_exit(0);
 	}
 	check_int(waitpid(child, &status, 0), child);
 	check_int(status, 0);
-	if (pace->depth == 1)
-		printf("{\"p50_us\": %.3f}\n", told->median_us);
-	report(pace, (double)(sys->now_ns() - start) / 1e9, told->cpu, cpu_seconds() - before,
-	       told->futex, futex_calls - futex);
+	report(pace, (double)(sys->now_ns() - start) / 1e9, told, cpu_seconds() - before,
+	       futex_calls - futex);
 }
 
 static void set_up(struct rig *rig, struct pace *pace, int fd)
@@ -199,9 +218,11 @@ static void set_up(struct rig *rig, struct pace *pace, int fd)
 	check_int(fstat(fd, &st), 0);
 	pace->file_blocks = (uint64_t)st.st_size / pace->block;
 	check(pace->file_blocks > 0);
+	pace->fd = fd;
 	files_adopt(rig, INO, fd);
 	files_open(rig, INO, geteuid(), O_RDONLY);
 	iov_make(rig, &pace->iov, geteuid(), pace->depth * pace->block, 0);
+	madvise(pace->iov.memory, pace->iov.bytes, MADV_HUGEPAGE); /* where /dev/shm has them */
 	memset(pace->iov.memory, 1, pace->iov.bytes);
 	ring_make(rig, &pace->ring, geteuid(), pace->depth, &key);
 }
