@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "base/size.h"
+#include "engine/context.h"
 #include "engine/feed.h"
 #include "engine/group.h"
 #include "engine/object.h"
@@ -27,6 +28,10 @@
 
 /* A body shorter than this is not worth a request beside its head and tail. */
 #define BODY_BYTES (UINT64_C(32) << 10)
+
+/* What one request asks for at most, where the source likes no larger ones: a server's blocks are mostly
+ * no longer, and each piece of one would end by itself. */
+#define REQUEST_BYTES (UINT64_C(1) << 20)
 
 #define PAGE UINT64_C(4096)
 
@@ -222,6 +227,15 @@ static struct feed_part *take_part(struct weir_feed *feed, struct feed_job *job,
 	return part;
 }
 
+static uint64_t request_bytes(const struct weir_feed *feed, const struct source_object *object)
+{
+	uint64_t bytes = group_request_bytes(feed->group, object);
+
+	if (!feed->ctx->opts.request_bytes)
+		bytes = max_of(bytes, REQUEST_BYTES);
+	return min_of(bytes, (uint64_t)REQUEST_MAX);
+}
+
 /* The next request of an io, as long as the source likes them. */
 static void cut(struct weir_feed *feed, struct feed_job *job)
 {
@@ -234,9 +248,7 @@ static void cut(struct weir_feed *feed, struct feed_job *job)
 
 	if (offset >= job->way_until)
 		decide(job, offset);
-	length = (uint32_t)min_of(
-		job->way_until - offset,
-		min_of(group_request_bytes(feed->group, object), (uint64_t)REQUEST_MAX));
+	length = (uint32_t)min_of(job->way_until - offset, request_bytes(feed, object));
 	if (io->region && job->way == WAY_DIRECT)
 		pin = feed_region_pin(feed, io->region, memory, &length, object->offset_align);
 	part = take_part(feed, job, length);
