@@ -187,7 +187,7 @@ static void nonsense_is_refused(void)
 static void short_answers_are_asked_on(void)
 {
 	const struct fault_rule rule = {
-		.calls = FAULT_READ, .times = 5, .action = FAULT_SHORT, .bytes = 1000};
+		.calls = FAULT_READ, .times = 3, .action = FAULT_SHORT, .bytes = 1000};
 	struct weir_object *object = begin(&in_memory);
 	struct weir_feed_io io = reading(object, 0, SIZE);
 	struct weir_feed_counters counters;
@@ -197,7 +197,7 @@ static void short_answers_are_asked_on(void)
 	check_int(io.result, SIZE);
 	check_int(pattern_check(landed, SEED, 0, SIZE), SIZE);
 	weir_feed_counters(feed, &counters);
-	check_int(counters.short_results, 5);
+	check_int(counters.short_results, 3);
 	check_int(counters.bytes_read, SIZE);
 	end(object);
 }
