@@ -93,6 +93,7 @@ struct weir_feed {
 	struct list free_parts, flying;
 	uint32_t flying_count;
 	uint64_t flying_bytes, flying_bytes_max;
+	uint64_t copy_left; /* bytes that this fill may still copy */
 
 	/* Slots are written under the lock and read by the driver without. */
 	struct lock region_lock;

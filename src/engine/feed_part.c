@@ -26,6 +26,9 @@
 /* Requests of one io before the next has its turn. */
 #define TURN 8u
 
+/* Copied from the page cache in one go, before who drives the feed may look around again. */
+#define COPY_BYTES (UINT64_C(2) << 20)
+
 /* A body shorter than this is not worth a request beside its head and tail. */
 #define BODY_BYTES (UINT64_C(32) << 10)
 
@@ -251,6 +254,8 @@ static void cut(struct weir_feed *feed, struct feed_job *job)
 	length = (uint32_t)min_of(job->way_until - offset, request_bytes(feed, object));
 	if (io->region && job->way == WAY_DIRECT)
 		pin = feed_region_pin(feed, io->region, memory, &length, object->offset_align);
+	if (job->way == WAY_BUFFERED)
+		feed->copy_left -= min_of(feed->copy_left, (uint64_t)length);
 	part = take_part(feed, job, length);
 	part->request = (struct request){
 		.object = object,
@@ -269,7 +274,8 @@ static void cut(struct weir_feed *feed, struct feed_job *job)
 
 static bool has_room(const struct weir_feed *feed)
 {
-	return feed->flying_count < feed->part_max && feed->flying_bytes < feed->flying_bytes_max;
+	return feed->flying_count < feed->part_max && feed->flying_bytes < feed->flying_bytes_max &&
+	       feed->copy_left > 0;
 }
 
 /* True where all of it was cut, or no more of it will be. */
@@ -285,6 +291,7 @@ static bool cut_some(struct weir_feed *feed, struct feed_job *job)
 
 void feed_fill(struct weir_feed *feed)
 {
+	feed->copy_left = COPY_BYTES;
 	while (!list_empty(&feed->waiting) && has_room(feed)) {
 		struct feed_job *job = job_of(list_pop(&feed->waiting));
 
