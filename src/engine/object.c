@@ -22,10 +22,14 @@ static int open_place(struct weir_ctx *ctx, struct place *place, const char *uri
 
 	if (ret < 0 && place_fall_back(ctx, place, &why)) {
 		source = place->group->source;
-		ret = source->ops->open(source, place->path, uri, how, &core, &why);
+		ret = source->ops->open(source, place->path, uri, how, &core, err);
+		if (ret < 0)
+			goto out;
+		log_warn(&ctx->log, "%s: is read without rings: %s", uri, why.message);
 	}
 	if (ret < 0 && err)
 		*err = why;
+out:
 	place_fini(place);
 	return ret < 0 ? ret : object_wrap(ctx, place->group, core, out, err);
 }

@@ -173,18 +173,11 @@ void place_fini(struct place *place)
 
 bool place_fall_back(struct weir_ctx *ctx, struct place *place, const struct weir_error *err)
 {
-	struct group *files;
-
-	/* What opening through the mount itself would fail with as well is no reason. */
-	if (!place->chosen || err->code == WEIR_NOTFOUND || err->code == WEIR_ARG ||
-	    err->code == WEIR_PEER_GONE || err->code == WEIR_TIMEOUT ||
-	    ctx_group(ctx, "file", NULL, &files, NULL) < 0)
+	/* A daemon that does not answer answers nobody. */
+	if (!place->chosen || err->code == WEIR_PEER_GONE || err->code == WEIR_TIMEOUT ||
+	    ctx_group(ctx, "file", NULL, &place->group, NULL) < 0)
 		return false;
-	if (!atomic_exchange_explicit(&place->group->pool_refused, true, memory_order_relaxed))
-		log_warn(&ctx->log, "%s: is read without rings: %s", place->group->store,
-			 err->message);
 	place->chosen = false;
-	place->group = files;
 	return true;
 }
 

@@ -70,6 +70,7 @@ struct usrbio_source {
 	struct usrbio_session *session; /* a reference; NULL: none, or the one there was is lost */
 	struct usrbio_ring *spare;      /* a ring that showed that the mount takes rings */
 	uint32_t epoch;                 /* of the session; 0: none yet */
+	bool works;                     /* a ring was made, once */
 	struct weir_error why;          /* the last connecting that failed */
 	int64_t failed_ns;              /* when; 0: it did not */
 };
@@ -201,6 +202,7 @@ struct usrbio_flight {
 	uint32_t done;    /* bytes that are there */
 	int64_t landed_ns;
 	bool in_ring, cancelled;
+	uint8_t losses; /* how often the ring that it was in was lost */
 };
 
 struct usrbio_lane {

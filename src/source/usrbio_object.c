@@ -148,6 +148,7 @@ static void try_ring(struct usrbio_source *source, struct usrbio_job *job)
 	lock_take(&source->lock);
 	source->why = err;
 	source->failed_ns = ret ? source->source.env->sys->now_ns() : 0;
+	source->works |= ret == 0;
 	if (ret == 0 && !source->spare && epoch == source->epoch) {
 		source->spare = ring;
 		ring = NULL;
@@ -168,7 +169,7 @@ static int connect_first(struct usrbio_source *source, struct weir_error *err)
 	int ret;
 
 	lock_take(&source->lock);
-	there = source->epoch > 0;
+	there = source->works;
 	lock_drop(&source->lock);
 	if (there)
 		return 0;

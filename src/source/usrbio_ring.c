@@ -18,6 +18,9 @@
 
 #define COLLECT_MAX 64
 
+/* A request that was lost so often with its ring is lost. */
+#define LOSSES_MAX 1
+
 /* A mount that refused a ring is asked again after that. */
 #define AGAIN_NS (200 * NS_PER_MS)
 
@@ -386,6 +389,22 @@ static void fail_slot(struct usrbio_lane *lane, struct usrbio_flight *slot, int 
 	usrbio_flight_end(lane, slot, code, os_errno);
 }
 
+/*
+ * It was in a ring that is of no more use.  Through the next one it goes once more: many are lost at one
+ * time, through no fault of their own, and who tries again in front of us has little patience with many.
+ */
+static void lose_slot(struct usrbio_lane *lane, struct usrbio_flight *slot, int os_errno)
+{
+	if (slot->cancelled || slot->losses == LOSSES_MAX) {
+		fail_slot(lane, slot, os_errno);
+		return;
+	}
+	slot->losses++;
+	slot->request->retries++;
+	give_bounce(lane, slot);
+	list_push(&lane->parked, &slot->link);
+}
+
 static void land(struct usrbio_lane *lane, struct usrbio_flight *slot)
 {
 	give_bounce(lane, slot);
@@ -446,7 +465,9 @@ static void finish(struct usrbio_lane *lane, struct usrbio_lane_ring *ring,
 	slot = &lane->slots[cqe->userdata];
 	slot->in_ring = false;
 	ring->flying--;
-	if (cqe->result < 0)
+	if (cqe->result == -ENOTCONN)
+		lose_slot(lane, slot, ENOTCONN);
+	else if (cqe->result < 0)
 		fail_slot(lane, slot, (int)-cqe->result);
 	else if (slot->request->op == REQUEST_WRITE)
 		finish_write(lane, slot, (uint64_t)cqe->result);
@@ -465,7 +486,7 @@ static void give_up(struct usrbio_lane *lane, struct usrbio_lane_ring *ring, int
 			continue;
 		slot->in_ring = false;
 		ring->flying--;
-		fail_slot(lane, slot, os_errno);
+		lose_slot(lane, slot, os_errno);
 	}
 }
 

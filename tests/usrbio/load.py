@@ -1,0 +1,201 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""weir itself as a client of rings, on a mount of the second server: models bit for bit, and a server that
+dies, stops, comes back as another, and lies."""
+import json
+import os
+import signal
+import subprocess
+import time
+
+from rig import RingTest, Stub, main, shm_names, wait_until  # noqa: I001  (finds the next)
+from cli_lib import WEIR
+
+
+def digests(document):
+    return [(tensor["name"], tensor["xxh3_64"]) for tensor in document["tensors"]]
+
+
+class Load(RingTest):
+    size = "40MiB"
+
+    def setUp(self):
+        super().setUp()
+        subprocess.run([WEIR, "make-model", os.path.join(self.files, "m"), "--size", self.size, "--shards", "2",
+                        "--tensors", "30", "--seed", "5"], check=True, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL)
+        for folder, _, names in os.walk(os.path.join(self.files, "m")):
+            for name in names:
+                os.chmod(os.path.join(folder, name), 0o666)
+        self.stub = self.start(Stub)
+
+    def begin(self, *arguments, env=None):
+        return subprocess.Popen([WEIR, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                env={**os.environ, **(env or {})})
+
+    def end(self, process, status=0, seconds=60):
+        out, said = process.communicate(timeout=seconds)
+        self.assertEqual(process.returncode, status, (out, said))
+        return json.loads(out), said
+
+    def load(self, *arguments, status=0, uri=None, env=None):
+        return self.end(self.begin("load", uri or self.path("m"), "--json", *arguments, env=env), status)
+
+    def expected(self):
+        return digests(self.end(self.begin("load", os.path.join(self.files, "m"), "--json", "--digest"))[0])
+
+    def state(self):
+        return json.loads(self.stub.tell("state"))
+
+    def assertNothingLeft(self):
+        self.assertEqual(shm_names() - self.shm_before, {n for n in shm_names() if n.startswith("sem.")}
+                         & (shm_names() - self.shm_before))
+        self.assertTrue(wait_until(lambda: self.state()["rings"] == self.state()["iovs"] == 0))
+        self.assertEqual(self.stub.tell("complaints"), "")
+
+    def test_UB_15_a_plain_path_goes_through_rings(self):
+        document, said = self.load("--digest")
+        self.assertEqual(said, "")
+        self.assertEqual(document["source"]["kind"], "usrbio")
+        self.assertEqual(document["loads"][0]["counters"]["bytes_copied"], 0)
+        self.assertEqual(digests(document), self.expected())
+        self.assertNothingLeft()
+
+    def test_a_uri_demands_rings(self):
+        document, _ = self.load("--digest", uri="3fs://" + self.path("m"))
+        self.assertEqual(document["source"]["kind"], "usrbio")
+        self.assertEqual(digests(document), self.expected())
+        document, _ = self.load(status=1, uri="3fs://" + os.path.join(self.files, "m"))
+        self.assertEqual(document["error"]["class"], "NOTFOUND")
+        document, _ = self.load(uri="file://" + self.path("m"))
+        self.assertNotEqual(document["source"]["kind"], "usrbio")
+
+    def test_UB_24_completions_in_any_order(self):
+        self.stub.do("jitter 3")
+        document, _ = self.load("--digest", "--request", "64KiB")
+        self.assertEqual(digests(document), self.expected())
+        self.stub.do("batch on")
+        document, _ = self.load("--digest", "--request", "64KiB")
+        self.assertEqual(digests(document), self.expected())
+        self.assertNothingLeft()
+
+    def test_UB_36_short_completions_are_asked_for_again(self):
+        self.stub.do("fault short 4096 6 1")
+        document, _ = self.load("--digest")
+        self.assertEqual(digests(document), self.expected())
+        self.assertNothingLeft()
+
+    def test_UB_37_RG_41_results_too_large_are_clamped(self):
+        self.stub.do("fault add 100 3 2")
+        document, _ = self.load("--digest")
+        self.assertEqual(digests(document), self.expected())
+
+    def test_a_hole_is_zeros(self):
+        path = os.path.join(self.files, "sparse")
+        with open(path, "wb") as sparse:
+            sparse.truncate(9 << 20)
+            sparse.seek(5 << 20)
+            sparse.write(b"here" * 1000)
+        os.chmod(path, 0o666)
+        # As the vendor's daemon has it: a request that lies in a hole brings nothing.
+        self.stub.do("fault short 0 2")
+        run = subprocess.run([WEIR, "cat", self.path("sparse")], capture_output=True, check=True, timeout=60)
+        with open(path, "rb") as sparse:
+            self.assertEqual(run.stdout, sparse.read())
+
+    def test_RG_40_RG_44_a_server_that_lies_is_left(self):
+        for fault in ("index 5000", "index -1", "userdata 1", "twice 0"):
+            self.stub.do("fault none")
+            self.stub.do(f"fault {fault} 1 3")
+            document, _ = self.load("--digest")  # the next ring brings it
+            self.assertEqual(digests(document), self.expected(), fault)
+        self.stub.do("fault none")
+        self.stub.do("fault userdata 1 -1")
+        document, _ = self.load(status=1)
+        self.assertEqual(document["error"]["class"], "PROTO")
+
+    def test_RG_42_a_completion_head_that_jumps(self):
+        self.stub.do("fault head -1 1 2")
+        document, _ = self.load("--digest")
+        self.assertEqual(digests(document), self.expected())
+
+    def test_UB_48_RG_37_a_killed_daemon_is_noticed(self):
+        self.stub.do("fault die 0 1 5")
+        start = time.monotonic()
+        document, said = self.load(status=1)
+        self.assertLess(time.monotonic() - start, 10)
+        self.assertEqual(document["error"]["class"], "PEER_GONE", said)
+        self.assertFalse({n for n in shm_names() - self.shm_before if not n.startswith("sem.")})
+
+    def test_RG_38_a_stopped_daemon_is_waited_for_until_the_deadline(self):
+        self.stub.do("fault stop 0 1 5")
+        start = time.monotonic()
+        process = self.begin("load", self.path("m"), "--json", "--deadline", "2s")
+        document = json.loads(process.stdout.readline())
+        took = time.monotonic() - start
+        self.assertEqual(document["error"]["class"], "TIMEOUT")
+        self.assertTrue(1.5 < took < 12, took)
+        # The kernel keeps whoever asked a stopped daemon, killed or not, until it runs again.
+        os.kill(self.stub.pid, signal.SIGCONT)
+        self.assertEqual(process.wait(30), 1)
+        process.communicate()
+        self.assertFalse({n for n in shm_names() - self.shm_before if not n.startswith("sem.")})
+
+    def test_RG_39_another_daemon_in_its_place_is_registered_with(self):
+        self.stub.do("jitter 20")
+        process = self.begin("load", self.path("m"), "--json", "--digest", "--depth", "2", "--request", "256KiB")
+        self.assertTrue(wait_until(lambda: self.state()["completions"] > 5, 20))
+        self.stub.do("restart")
+        self.stub.do("jitter 0")
+        document, said = self.end(process)
+        self.assertEqual(digests(document), self.expected())
+        self.assertGreater(document["loads"][0]["counters"]["retries"], 0)
+        self.assertIn("gone", said)
+
+    def test_UB_47_a_killed_client_leaves_nothing(self):
+        self.stub.do("hold on")
+        process = self.begin("load", self.path("m"))
+        self.assertTrue(wait_until(lambda: self.state()["iovs"] > 0, 20))
+        process.kill()
+        process.communicate()
+        self.assertFalse({n for n in shm_names() - self.shm_before if not n.startswith("sem.")})
+
+    def test_a_file_that_changes_is_no_mixture(self):
+        self.stub.do("jitter 20")
+        process = self.begin("load", self.path("m"), "--json", "--depth", "2", "--request", "256KiB")
+        self.assertTrue(wait_until(lambda: self.state()["completions"] > 5, 20))
+        for name in os.listdir(os.path.join(self.files, "m")):
+            if name.endswith(".safetensors"):
+                os.utime(os.path.join(self.files, "m", name))
+        document, _ = self.end(process, 1)
+        self.assertEqual(document["error"]["class"], "CHANGED")
+
+    def test_UB_50_little_shared_memory_is_enough(self):
+        """With room for staging alone everything is copied once, and nothing is wrong."""
+        if os.geteuid() != 0:
+            self.skipTest("needs to mount a small /dev/shm")
+        script = "mount -t tmpfs -o size=16m tmpfs /dev/shm && exec \"$@\""
+        run = subprocess.run(["unshare", "-m", "sh", "-c", script, "sh", WEIR, "load", self.path("m"), "--json"],
+                             capture_output=True, text=True, timeout=60, check=False)
+        # The daemon does not see that /dev/shm: registering fails, and the mount is read without rings.
+        self.assertEqual(run.returncode, 0, run.stderr)
+        self.assertIn("without rings", run.stderr)
+
+    def test_refused_registrations_are_read_around(self):
+        self.stub.do("refuse 13")
+        document, said = self.load("--digest")
+        self.assertIn("without rings", said)
+        self.assertEqual(digests(document), self.expected())
+        document, _ = self.load(status=1, uri="3fs://" + self.path("m"))
+        self.assertEqual(document["error"]["class"], "DENIED")
+
+    def test_two_contexts_side_by_side(self):
+        loads = [self.begin("load", self.path("m"), "--json", "--digest", "--repeat", "3") for _ in range(3)]
+        expected = self.expected()
+        for process in loads:
+            self.assertEqual(digests(self.end(process)[0]), expected)
+        self.assertNothingLeft()
+
+
+if __name__ == "__main__":
+    main()
