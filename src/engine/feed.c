@@ -225,8 +225,7 @@ static bool interrupted(struct weir_feed *feed)
 
 static bool is_over(const struct weir_feed *feed, int64_t deadline_ns)
 {
-	return deadline_ns != NEVER &&
-	       (deadline_ns == 0 || feed->ctx->sys->now_ns() >= deadline_ns);
+	return deadline_ns != NEVER && feed->ctx->sys->now_ns() >= deadline_ns;
 }
 
 /* True where there may be more to wait for. */
@@ -243,21 +242,23 @@ static bool sleep_until(struct weir_feed *feed, int64_t deadline_ns)
 unsigned weir_feed_reap(struct weir_feed *feed, struct weir_feed_io **out, unsigned max,
 			int64_t deadline_ns)
 {
-	bool more;
+	bool stay;
 
 	if (deadline_ns < 0)
 		deadline_ns = NEVER;
 	feed_regions_settle(feed);
 	feed_fill(feed);
+	stay = deadline_ns != 0 && list_empty(&feed->done) && !interrupted(feed);
 	do {
-		more = list_empty(&feed->done) && !interrupted(feed) && !is_over(feed, deadline_ns);
 		/* Without waiting, too: what was cut is handed over. */
-		if (more)
-			more = sleep_until(feed, deadline_ns);
+		if (stay)
+			stay = sleep_until(feed, deadline_ns);
 		else
 			drive(feed, 0);
 		feed_fill(feed);
-	} while (more && list_empty(&feed->done));
+		/* The clock is asked last: mostly there is another reason to return. */
+	} while (stay && list_empty(&feed->done) && !interrupted(feed) &&
+		 !is_over(feed, deadline_ns));
 	count_system_calls(feed);
 	return hand_done(feed, out, max);
 }

@@ -323,10 +323,8 @@ static void sleep_until(struct ring *ring, int64_t left_ns)
 }
 
 /* False: the bell rang, and there was no waiting. */
-static bool wait_until(struct ring *ring, int64_t until_ns)
+static bool wait_for(struct ring *ring, int64_t left)
 {
-	int64_t left = until_ns == NEVER ? NEVER : until_ns - ring->io.sys->now_ns();
-
 	if (left <= 0) {
 		enter_if_needed(ring);
 		return true;
@@ -355,7 +353,7 @@ static unsigned ring_reap(struct io *io, struct io_op **out, unsigned max, int64
 	if (work_waits(ring))
 		enter(ring);
 	for (;;) {
-		int64_t until = deadline_ns;
+		int64_t until = deadline_ns, now_ns;
 		bool last;
 
 		count = harvest(ring, out, max);
@@ -364,10 +362,11 @@ static unsigned ring_reap(struct io *io, struct io_op **out, unsigned max, int64
 				enter(ring);
 			return count;
 		}
-		last = deadline_ns != NEVER && ring->io.sys->now_ns() >= deadline_ns;
 		if (!list_empty(&ring->again))
 			until = min_of(until, ring->again_ns);
-		last |= !wait_until(ring, until);
+		now_ns = until == NEVER ? 0 : ring->io.sys->now_ns();
+		last = deadline_ns != NEVER && now_ns >= deadline_ns;
+		last |= !wait_for(ring, until == NEVER ? NEVER : until - now_ns);
 		issue_again(ring);
 		arm_wake(ring);
 		if (last)

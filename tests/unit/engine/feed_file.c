@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -437,6 +438,57 @@ static void requests_end_where_pieces_do(void)
 	end();
 }
 
+/* Regions come and go on one thread, wakes on another, while ios fly on a third. */
+static _Atomic bool enough;
+
+static void *come_and_go(void *arg)
+{
+	char *mine = mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	(void)arg;
+	while (!atomic_load(&enough)) {
+		struct weir_error why = WEIR_ERROR_INIT;
+		uint32_t region;
+
+		check_int(weir_feed_register(feed, mine, MIB, &region, &why), 0);
+		check_int(weir_feed_pinned_bytes(feed, region), 0);
+		weir_feed_unregister(feed, region);
+	}
+	munmap(mine, MIB);
+	return NULL;
+}
+
+static void *wake_often(void *arg)
+{
+	struct weir_feed_counters counters;
+
+	(void)arg;
+	while (!atomic_load(&enough)) {
+		weir_feed_wake(feed);
+		weir_feed_counters(feed, &counters);
+	}
+	return NULL;
+}
+
+static void other_threads_may_do_what_they_may(void)
+{
+	pthread_t threads[2];
+	uint32_t region;
+
+	begin();
+	check_int(weir_feed_register(feed, memory, ROOM, &region, &err), 0);
+	pthread_create(&threads[0], NULL, come_and_go, NULL);
+	pthread_create(&threads[1], NULL, wake_often, NULL);
+	for (int i = 0; i < 20; i++) {
+		forget_cache();
+		check_read(4096, 2 * MIB, 0, region);
+	}
+	atomic_store(&enough, true);
+	pthread_join(threads[0], NULL);
+	pthread_join(threads[1], NULL);
+	end();
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test tests[] = {
@@ -458,6 +510,7 @@ int main(int argc, char **argv)
 		TEST(a_region_has_an_end),
 		TEST(refused_pins_are_done_without),
 		TEST(requests_end_where_pieces_do),
+		TEST(other_threads_may_do_what_they_may),
 	};
 
 	return tests_run(argc, argv, tests, array_size(tests));
