@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Fuzzing the server's end of a ring: the input is a client, byte by byte.
+ *
+ * The first byte is the number of entries; then come orders of five bytes: what to do, where, and a
+ * value.  The client writes words anywhere into the ring; the server claims, completes and posts.  Memory
+ * is of exactly the ring's size.  Beyond memory errors, these must hold:
+ *
+ *	what is claimed has an index inside the ring, or an error
+ *	never more is claimed than the ring has entries
+ *	a ring that is dead stays dead
+ */
+#include "io/usrbio/server.h"
+
+#include <errno.h>
+
+#include "fuzz.h"
+
+#define ORDER_BYTES 5
+#define ENTRIES_MAX 16
+
+enum order {
+	WRITE_MARKER,
+	WRITE_WORD,
+	CLAIM,
+	COMPLETE,
+	POST,
+	LOOK,
+	ORDERS,
+};
+
+struct run {
+	struct usrbio_server server;
+	unsigned char *memory;
+	struct usrbio_claim held[ENTRIES_MAX];
+	int count; /* of held */
+};
+
+/* Markers mostly near the ring's bounds, where it is interesting. */
+static void write_marker(struct run *run, unsigned where, uint32_t value)
+{
+	int32_t marker = (int32_t)value;
+
+	if (where & 4)
+		marker = (int32_t)(value % (uint32_t)(run->server.view.places + 2)) - 1;
+	memcpy(run->memory + where % 4 * 4, &marker, 4);
+}
+
+static void write_word(struct run *run, unsigned where, uint32_t value)
+{
+	uint64_t at = (uint64_t)(value >> 8) % (run->server.bytes / 4) * 4;
+	uint32_t word = (value & 1) ? where * 0x01010101u : where;
+
+	memcpy(run->memory + at, &word, 4);
+}
+
+static void claim(struct run *run, unsigned most)
+{
+	int room = ENTRIES_MAX - run->count;
+	unsigned max = most % (ENTRIES_MAX + 1);
+	struct usrbio_claim *out = &run->held[run->count];
+	int count = usrbio_server_claim(&run->server, out,
+					max > (unsigned)room ? (unsigned)room : max);
+
+	require(count <= (int)max && (count >= 0 || count == run->server.dead));
+	for (int i = 0; i < count; i++) {
+		bool inside = out[i].index >= 0 && out[i].index < run->server.view.places;
+
+		require(out[i].error == (inside ? 0 : -EINVAL));
+	}
+	run->count += count > 0 ? count : 0;
+	require(run->count <= run->server.entries && run->count == run->server.unfinished);
+}
+
+static void complete(struct run *run, unsigned which)
+{
+	struct usrbio_claim done;
+	int ret;
+
+	if (!run->count)
+		return;
+	done = run->held[which % (unsigned)run->count];
+	run->held[which % (unsigned)run->count] = run->held[--run->count];
+	ret = usrbio_server_complete(&run->server, done.index, done.userdata, which);
+	require(ret == run->server.dead && run->count == run->server.unfinished);
+}
+
+static void obey(struct run *run, const uint8_t *order)
+{
+	uint32_t value;
+	int dead = run->server.dead, ret;
+
+	memcpy(&value, order + 1, sizeof(value));
+	switch (order[0] % ORDERS) {
+	case WRITE_MARKER:
+		write_marker(run, order[0] / ORDERS, value);
+		break;
+	case WRITE_WORD:
+		write_word(run, order[0] / ORDERS, value);
+		break;
+	case CLAIM:
+		claim(run, order[1]);
+		break;
+	case COMPLETE:
+		complete(run, order[1]);
+		break;
+	case POST:
+		usrbio_server_post(&run->server);
+		break;
+	default:
+		ret = usrbio_server_available(&run->server);
+		require(ret <= run->server.entries && (ret >= 0 || ret == run->server.dead));
+		break;
+	}
+	require(!dead || dead == run->server.dead);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct run run = {.count = 0};
+	uint32_t entries = size ? data[0] % ENTRIES_MAX + 1 : 1;
+	uint64_t bytes = usrbio_ring_bytes(entries);
+
+	run.memory = calloc(1, bytes);
+	require(run.memory);
+	require(usrbio_server_init(&run.server, sys_real(), run.memory, bytes) == 0);
+	for (size_t at = 1; at + ORDER_BYTES <= size; at += ORDER_BYTES)
+		obey(&run, data + at);
+	while (run.count)
+		complete(&run, 0);
+	free(run.memory);
+	return 0;
+}
