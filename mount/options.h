@@ -30,13 +30,16 @@ struct options {
 
 	unsigned threads;
 	uint64_t budget_bytes; /* 0: the library's default */
-	int64_t watchdog_ns;   /* readers are freed after this long without progress; 0: no watchdog */
+	int64_t watchdog_ns; /* readers are freed after this long without progress; 0: no watchdog */
 	int64_t shutdown_ns;
 	const char *log;        /* a file; NULL: standard error */
 	const char *ready_file; /* appears when the mount answers; NULL: none */
 };
 
-enum options_answer { OPTIONS_RUN, OPTIONS_DONE }; /* done: --help or --version was answered */
+enum options_answer {
+	OPTIONS_RUN,
+	OPTIONS_DONE
+}; /* done: --help or --version was answered */
 
 /* WEIR_ARG, with a line that says what is wrong. */
 int options_parse(struct options *out, int argc, char **argv, enum options_answer *answer,
