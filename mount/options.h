@@ -36,10 +36,10 @@ struct options {
 	const char *ready_file; /* appears when the mount answers; NULL: none */
 };
 
-enum options_answer {
+enum options_answer { /* done: --help or --version was answered */
 	OPTIONS_RUN,
 	OPTIONS_DONE
-}; /* done: --help or --version was answered */
+};
 
 /* WEIR_ARG, with a line that says what is wrong. */
 int options_parse(struct options *out, int argc, char **argv, enum options_answer *answer,
