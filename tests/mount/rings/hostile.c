@@ -200,7 +200,7 @@ static void RG_06_UB_49_records_that_flip(void)
 	ring_make(&at.rig, &ring, at.iov.uid, 64, &read_key);
 	flipping.args = ring.end.view.args;
 	check_int(pthread_create(&thread, NULL, flip, &flipping), 0);
-	while (done < 100000) {
+	while (done < rig_times(100000)) {
 		struct ask ask = usual();
 		int n;
 
@@ -232,7 +232,7 @@ static void UB_49_markers_that_flip(void)
 	uint64_t state = 3;
 
 	setting_make(&at, NULL, 4);
-	for (int i = 0; i < 100; i++) {
+	for (uint64_t i = 0; i < rig_times(100); i++) {
 		struct ring_client ring;
 		struct ask ask = usual();
 
@@ -335,7 +335,7 @@ static void RG_15_an_iov_cut_off_again_and_again(void)
 	setting_make(&at, NULL, 16);
 	cutting.fd = at.iov.fd;
 	check_int(pthread_create(&thread, NULL, cut, &cutting), 0);
-	for (int i = 0; i < 2000; i++) {
+	for (uint64_t i = 0; i < rig_times(2000); i++) {
 		struct usrbio_cqe cqes[16];
 		int n = 0;
 
@@ -495,7 +495,7 @@ static void RG_30_UB_51_removal_while_requests_run(void)
 	uint64_t state = 9;
 
 	setting_make(&at, NULL, 4);
-	for (int i = 0; i < 100; i++) {
+	for (uint64_t i = 0; i < rig_times(100); i++) {
 		struct ask ask = usual();
 		struct ring_client ring;
 		struct shared iov;

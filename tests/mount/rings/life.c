@@ -141,7 +141,7 @@ static void RG_23_objects_that_are_not_the_dead_ones_stay(void)
 /* Requests of a process that dies: they end, and then its memory goes. */
 static void UB_44_RG_23_killed_with_requests_under_way(void)
 {
-	for (int i = 0; i < 20; i++) {
+	for (uint64_t i = 0; i < rig_times(20); i++) {
 		struct usrbio_key key = {.for_read = true};
 		struct virt_caller caller;
 		struct process process;
@@ -161,7 +161,7 @@ static void UB_44_RG_23_killed_with_requests_under_way(void)
 							    .file = FILE_1,
 							    .length = 3 * MIB}) >= 0);
 		ring_bell(&ring);
-		usleep((useconds_t)i * 100);
+		usleep((useconds_t)(i % 20) * 100);
 		process_kill(&process);
 		rig_settle(&at.rig, 1, 2);
 		ring_close(&at.rig, &ring);

@@ -261,7 +261,7 @@ static void RG_21_a_target_that_is_swapped(void)
 	child = fork();
 	if (child == 0)
 		swap_for_ever(mine, theirs);
-	for (int i = 0; i < 1000 || (i < 1000000 && !(taken && refused)); i++) {
+	for (uint64_t i = 0; i < rig_times(1000) || (i < 1000000 && !(taken && refused)); i++) {
 		int answer = rig_link(&rig, USER_A, "name", UUID ".b8192");
 
 		check(answer == 0 || answer == EACCES);

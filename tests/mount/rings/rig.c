@@ -23,6 +23,13 @@ static void hear(void *arg, int level, const char *line)
 		fprintf(stderr, "# %s\n", line);
 }
 
+uint64_t rig_times(uint64_t count)
+{
+	const char *times = getenv("RIG_TIMES");
+
+	return times ? count * strtoull(times, NULL, 10) : count;
+}
+
 static void name_gone(void *arg, uint64_t parent, const char *name)
 {
 	struct rig *rig = arg;

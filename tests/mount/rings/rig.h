@@ -45,6 +45,9 @@ struct rig {
 	_Atomic int names_gone;
 };
 
+/* How often to do what a campaign does for longer: so often, times $RIG_TIMES where that is set. */
+uint64_t rig_times(uint64_t count);
+
 /* opts: NULL, or what differs from the defaults. */
 void rig_start(struct rig *rig, const struct virt_opts *opts);
 /* Also checks that nothing is left: no mapping is counted, no file in the directory but the clients'. */

@@ -112,7 +112,7 @@ static void UB_24_RG_33_each_completes_once_over_wrap_around(void)
 
 	for (size_t i = 0; i < array_size(entries); i++) {
 		setting_make(&at, NULL, entries[i]);
-		run_ring(&at.reads, (uint32_t)i, 20000);
+		run_ring(&at.reads, (uint32_t)i, rig_times(20000));
 		setting_end(&at);
 	}
 }
