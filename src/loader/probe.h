@@ -22,6 +22,9 @@ struct probe {
 void probe_say(const struct probe *probe, const char *name, int status, const char *advice,
 	       const char *format, ...) __attribute__((format(printf, 5, 6)));
 
+/* 3FS: mounts, registrations, shared memory. */
+void probe_3fs(const struct probe *probe);
+
 #define PROBE_SIZE_MAX 32
 const char *probe_size(char to[PROBE_SIZE_MAX], uint64_t bytes);
 

@@ -189,6 +189,47 @@ class Load(RingTest):
         document, _ = self.load(status=1, uri="3fs://" + self.path("m"))
         self.assertEqual(document["error"]["class"], "DENIED")
 
+    def copy(self, *arguments, status=0):
+        return self.end(self.begin("cp", "--json", *arguments), status)[0]
+
+    def bytes_of(self, name):
+        with open(os.path.join(self.files, name), "rb") as content:
+            return content.read()
+
+    def test_UB_43_what_is_written_through_rings(self):
+        content = os.urandom((5 << 20) + 77)
+        local = os.path.join(self.top, "local")
+        with open(local, "wb") as to:
+            to.write(content)
+        before = self.state()["completions"]
+        self.copy(local, self.path("copy"))
+        self.assertGreater(self.state()["completions"], before)
+        self.assertEqual(self.bytes_of("copy"), content)
+        self.assertEqual(os.stat(self.path("copy")).st_size, len(content))
+        # From one file of the mount to another: both rings of one lane.
+        self.stub.do("jitter 3")
+        self.copy(self.path("copy"), self.path("again"))
+        self.assertEqual(self.bytes_of("again"), content)
+        self.copy(self.path("again"), local + "2")
+        with open(local + "2", "rb") as back:
+            self.assertEqual(back.read(), content)
+        self.assertNothingLeft()
+
+    def test_short_writes_go_on(self):
+        self.make("from", os.urandom(3 << 20))
+        self.stub.do("fault short 5000 4 6")
+        self.copy(self.path("from"), self.path("to"))
+        self.assertEqual(self.bytes_of("to"), self.bytes_of("from"))
+
+    def test_a_write_that_a_killed_daemon_had_is_an_error(self):
+        local = os.path.join(self.top, "local")
+        with open(local, "wb") as to:
+            to.write(os.urandom(8 << 20))
+        self.stub.do("fault die 0 1 3")
+        document = self.copy(local, self.path("copy"), status=1)
+        self.assertEqual(document["error"]["class"], "PEER_GONE")
+        self.assertFalse(os.path.exists(os.path.join(self.files, "copy")))
+
     def test_two_contexts_side_by_side(self):
         loads = [self.begin("load", self.path("m"), "--json", "--digest", "--repeat", "3") for _ in range(3)]
         expected = self.expected()

@@ -225,6 +225,21 @@ static int stub_write(const char *path, const char *from, size_t size, off_t off
 	return put < 0 ? -errno : (int)put;
 }
 
+static int stub_chmod(const char *path, mode_t mode, struct fuse_file_info *info)
+{
+	(void)info;
+	if (key_of(path))
+		return -EPERM;
+	return fchmodat(stub.dir_fd, path + 1, mode, 0) ? -errno : 0;
+}
+
+static int stub_rename(const char *from, const char *to, unsigned flags)
+{
+	if (key_of(from) || key_of(to) || flags)
+		return -EPERM;
+	return renameat(stub.dir_fd, from + 1, stub.dir_fd, to + 1) ? -errno : 0;
+}
+
 static int stub_truncate(const char *path, off_t size, struct fuse_file_info *info)
 {
 	(void)path;
@@ -280,6 +295,8 @@ int fuse_serve(const char *mount)
 		.read = stub_read,
 		.write = stub_write,
 		.truncate = stub_truncate,
+		.chmod = stub_chmod,
+		.rename = stub_rename,
 		.ioctl = stub_ioctl,
 		.init = stub_init,
 	};

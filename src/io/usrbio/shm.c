@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "base/error.h"
+#include "base/shm_name.h"
 #include "base/text.h"
 #include "io/usrbio/key.h"
 #include "io/usrbio/layout.h"
@@ -115,15 +116,14 @@ static int fill(const struct sys *sys, int fd, int node, struct usrbio_shm *shm)
 	return ret;
 }
 
+/* Names that say whose they are, so that what a killed process left can be told from what is in use. */
 static int name_it(const struct sys *sys, struct usrbio_shm *shm)
 {
-	uint8_t id[16];
-	char uuid[USRBIO_UUID_MAX];
+	char path[SHM_PATH_MAX];
 
-	if (usrbio_uuid_random(sys, id))
+	if (shm_name_make(sys, path))
 		return EIO;
-	usrbio_uuid_format(id, uuid);
-	snprintf(shm->name, sizeof(shm->name), USRBIO_SHM_PREFIX "%s", uuid);
+	snprintf(shm->name, sizeof(shm->name), "%s", strrchr(path, '/') + 1);
 	return 0;
 }
 
