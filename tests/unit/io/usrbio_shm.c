@@ -126,7 +126,8 @@ static void nothing_stays_of_one_that_failed(void)
 	struct usrbio_shm shm;
 
 	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++) {
-		fail_call(calls[i], 1, FAIL_ONCE, EMFILE);
+		/* The first file that is opened tells who we are, and need not be there. */
+		fail_call(calls[i], calls[i] == FAIL_openat ? 2 : 1, FAIL_ONCE, EMFILE);
 		check(usrbio_shm_create(fail_sys(), dir, 8192, 0600, -1, &shm, NULL) < 0);
 		check(fail_call_end());
 	}
