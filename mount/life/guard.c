@@ -90,15 +90,15 @@ int guard_start(struct guard *guard, int64_t limit_ns, int64_t shutdown_ns, stru
 }
 
 bool guard_send(const struct guard *guard, enum guard_word word, int64_t number,
-		const struct spot *spot)
+		const struct site *site)
 {
 	struct guard_message message = {.word = word, .number = number};
-	size_t bytes = spot ? sizeof(message) : offsetof(struct guard_message, spot);
+	size_t bytes = site ? sizeof(message) : offsetof(struct guard_message, site);
 
 	if (guard->link < 0)
 		return false;
-	if (spot)
-		message.spot = *spot;
+	if (site)
+		message.site = *site;
 	/* Full: it is busy unmounting, and will hear the next one. */
 	return send(guard->link, &message, bytes, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 ||
 	       errno == EAGAIN;
@@ -113,7 +113,7 @@ int guard_receive(const struct guard *guard, struct guard_message *out)
 	} while (got < 0 && errno == EINTR);
 	if (got < 0 && errno == EAGAIN)
 		return 0;
-	return got < (ssize_t)offsetof(struct guard_message, spot) ? -1 : 1;
+	return got < (ssize_t)offsetof(struct guard_message, site) ? -1 : 1;
 }
 
 void guard_end(struct guard *guard)

@@ -15,7 +15,7 @@
 
 struct life {
 	const struct options *options;
-	struct spot spot;
+	struct site site;
 	struct rundir run;
 	struct guard guard;
 	struct start start;

@@ -25,10 +25,10 @@ static int find_place(struct life *life, struct weir_error *err)
 	life->start.dir = dir;
 	if (strncmp(dir, DESCRIPTOR, strlen(DESCRIPTOR)) == 0)
 		return 0;
-	ret = spot_resolve(dir, life->spot.dir, err);
+	ret = site_resolve(dir, life->site.dir, err);
 	if (ret)
 		return ret;
-	life->start.dir = life->spot.dir;
+	life->start.dir = life->site.dir;
 	return 0;
 }
 
@@ -110,9 +110,9 @@ int life_mounted(struct life *life, const struct life_session *session, struct w
 
 	if (ret)
 		return ret;
-	spot_find(&life->spot);
-	if (!life->spot.dir[0])
-		spot_find_by_descriptor(&life->spot, session->fuse_fd);
+	site_find(&life->site);
+	if (!life->site.dir[0])
+		site_find_by_descriptor(&life->site, session->fuse_fd);
 	life->control = control_open(&life->run, err);
 	if (life->control < 0)
 		return life->control;
@@ -121,7 +121,7 @@ int life_mounted(struct life *life, const struct life_session *session, struct w
 	ret = start_threads(life, err);
 	if (ret)
 		return ret;
-	if (!guard_send(&life->guard, GUARD_MOUNTED, 0, &life->spot))
+	if (!guard_send(&life->guard, GUARD_MOUNTED, 0, &life->site))
 		return error_set(err, WEIR_PEER_GONE, NULL, "the watchdog process has ended");
 	return 0;
 }
