@@ -16,5 +16,8 @@ extern const struct verb verb_bench_load;
 extern const struct verb verb_ls;
 extern const struct verb verb_cat;
 extern const struct verb verb_cp;
+extern const struct verb verb_mount;
+extern const struct verb verb_umount;
+extern const struct verb verb_status;
 
 #endif
