@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * weir-mount: a directory as a 3FS.  `weir mount` starts it.
+ *
+ * mount/life/ brings the process up and takes it down, session.c the mount; told.c stands between.
  */
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
 
 #include "base/clock.h"
+#include "mount/life/life.h"
 #include "mount/options.h"
 #include "mount/session.h"
+#include "mount/told.h"
 
 static void say(void *arg, int level, const char *line)
 {
@@ -19,53 +20,48 @@ static void say(void *arg, int level, const char *line)
 	fprintf(stderr, "weir-mount: %s\n", line);
 }
 
-static int fail(const struct weir_error *err, int status)
+static void wait_for_end(const struct mount *mount)
 {
-	fprintf(stderr, "weir-mount: %s\n", err->message);
-	return status;
-}
+	struct pollfd ended = {mount_ended_fd(mount), POLLIN, 0};
 
-/* The signals that ask for the end, as a descriptor; all threads have them blocked. */
-static int listen_to_signals(void)
-{
-	sigset_t set;
-
-	signal(SIGPIPE, SIG_IGN);
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	return signalfd(-1, &set, SFD_CLOEXEC);
-}
-
-static void wait_for_end(const struct mount *mount, int signals)
-{
-	struct pollfd fds[2] = {{signals, POLLIN, 0}, {mount_ended_fd(mount), POLLIN, 0}};
-
-	while (poll(fds, 2, -1) <= 0)
+	while (poll(&ended, 1, -1) <= 0)
 		;
+}
+
+/* Signals and `weir umount` end it from outside: the guard unmounts, and the session notices. */
+static int serve(const struct options *options, struct life *life)
+{
+	struct weir_error err = WEIR_ERROR_INIT;
+	struct log log = {.fn = say, .level = WEIR_LOG_INFO, .sys = sys_real()};
+	struct life_session told;
+	struct mount *mount;
+	int ret = mount_start(options, &log, &mount, &err);
+
+	if (ret)
+		return life_end(life, &err);
+	told = told_session(mount);
+	ret = life_mounted(life, &told, &err);
+	if (!ret)
+		wait_for_end(mount);
+	life_ending(life);
+	mount_stop(mount, deadline_after(sys_real(), options->shutdown_ns));
+	return life_end(life, ret ? &err : NULL);
 }
 
 int main(int argc, char **argv)
 {
 	struct weir_error err = WEIR_ERROR_INIT;
-	struct log log = {.fn = say, .level = WEIR_LOG_INFO, .sys = sys_real()};
 	enum options_answer answer;
 	struct options options;
-	struct mount *mount;
-	int signals;
+	struct life *life;
 
-	if (options_parse(&options, argc, argv, &answer, &err))
-		return fail(&err, 2);
+	if (options_parse(&options, argc, argv, &answer, &err)) {
+		fprintf(stderr, "weir: mount: %s\n", err.message);
+		return 2;
+	}
 	if (answer == OPTIONS_DONE)
 		return 0;
-	signals = listen_to_signals();
-	if (mount_start(&options, &log, &mount, &err))
-		return fail(&err, 1);
-	wait_for_end(mount, signals);
-	/* Whatever hangs is left to the kernel, which ends the connection with us. */
-	alarm((unsigned)(options.shutdown_ns / NS_PER_SEC) + 1);
-	mount_stop(mount, deadline_after(sys_real(), options.shutdown_ns));
-	return 0;
+	if (life_begin(&options, &life, &err))
+		return 1;
+	return serve(&options, life);
 }

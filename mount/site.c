@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -186,10 +187,19 @@ static char *absolute(const char *dir)
 		       : NULL;
 }
 
+/* Attributes may still be cached: only opening asks for certain. */
+static bool is_dead(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0)
+		close(fd);
+	return fd < 0 && (errno == ENOTCONN || errno == ECONNABORTED);
+}
+
 int site_prepare(const char *dir, const char *source, bool nonempty, struct log *log, char **path,
 		 struct weir_error *err)
 {
-	struct stat ignored;
 	int ret;
 
 	*path = NULL;
@@ -198,7 +208,7 @@ int site_prepare(const char *dir, const char *source, bool nonempty, struct log 
 	*path = absolute(dir);
 	if (!*path)
 		return error_sys(err, errno, dir, "%s", dir);
-	if (stat(*path, &ignored) && errno == ENOTCONN) {
+	while (is_dead(*path)) {
 		ret = detach_dead(*path, log, err);
 		if (ret)
 			return ret;

@@ -90,15 +90,15 @@ int guard_start(struct guard *guard, int64_t limit_ns, int64_t shutdown_ns, stru
 }
 
 bool guard_send(const struct guard *guard, enum guard_word word, int64_t number,
-		const struct site *site)
+		const struct anchor *anchor)
 {
 	struct guard_message message = {.word = word, .number = number};
-	size_t bytes = site ? sizeof(message) : offsetof(struct guard_message, site);
+	size_t bytes = anchor ? sizeof(message) : offsetof(struct guard_message, anchor);
 
 	if (guard->link < 0)
 		return false;
-	if (site)
-		message.site = *site;
+	if (anchor)
+		message.anchor = *anchor;
 	/* Full: it is busy unmounting, and will hear the next one. */
 	return send(guard->link, &message, bytes, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 ||
 	       errno == EAGAIN;
@@ -113,7 +113,7 @@ int guard_receive(const struct guard *guard, struct guard_message *out)
 	} while (got < 0 && errno == EINTR);
 	if (got < 0 && errno == EAGAIN)
 		return 0;
-	return got < (ssize_t)offsetof(struct guard_message, site) ? -1 : 1;
+	return got < (ssize_t)offsetof(struct guard_message, anchor) ? -1 : 1;
 }
 
 void guard_end(struct guard *guard)

@@ -17,13 +17,13 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "mount/life/anchor.h"
 #include "mount/life/rundir.h"
-#include "mount/life/site.h"
 
 enum guard_word {
 	/* To the guard. */
 	GUARD_BEAT = 1, /* number: nanoseconds that the oldest request has taken */
-	GUARD_MOUNTED,  /* site: where */
+	GUARD_MOUNTED,  /* anchor: where */
 	GUARD_UNMOUNT,  /* if nobody uses it: answered */
 	GUARD_STOP,   /* unmount, after a while lazily, abort; the daemon has the shutdown limit */
 	GUARD_FORCE,  /* the same, at once */
@@ -39,7 +39,7 @@ enum guard_word {
 struct guard_message {
 	uint32_t word, reserved;
 	int64_t number;
-	struct site site; /* only sent with GUARD_MOUNTED */
+	struct anchor anchor; /* only sent with GUARD_MOUNTED */
 };
 
 struct guard {
@@ -53,7 +53,7 @@ int guard_start(struct guard *guard, int64_t limit_ns, int64_t shutdown_ns, stru
 
 /* Never waits; false: the guard is gone. */
 bool guard_send(const struct guard *guard, enum guard_word word, int64_t number,
-		const struct site *site);
+		const struct anchor *anchor);
 
 /* 1: a message; 0: none now; -1: the guard is gone. */
 int guard_receive(const struct guard *guard, struct guard_message *out);
@@ -69,7 +69,7 @@ struct watch {
 	int64_t limit_ns, shutdown_ns;
 	struct rundir *run;
 
-	struct site site;
+	struct anchor anchor;
 	bool mounted;
 	int abort_fd, waiting_fd; /* of fusectl; -1 */
 
@@ -94,6 +94,6 @@ void watch_kill(const struct watch *watch);
 int watch_unmount(const struct watch *watch, bool lazy); /* 0 or an errno */
 
 /* umount2(), or fusermount3 for those who may not. */
-int site_unmount(const char *dir, bool lazy);
+int anchor_unmount(const char *dir, bool lazy);
 
 #endif

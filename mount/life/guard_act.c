@@ -39,13 +39,13 @@ static int open_file(const struct watch *watch, const char *name, int flags)
 {
 	char path[96];
 
-	snprintf(path, sizeof(path), CONNECTIONS "/%u/%s", watch->site.connection, name);
+	snprintf(path, sizeof(path), CONNECTIONS "/%u/%s", watch->anchor.connection, name);
 	return open(path, flags | O_CLOEXEC);
 }
 
 void watch_open(struct watch *watch)
 {
-	if (!watch->site.known || !have_fusectl())
+	if (!watch->anchor.known || !have_fusectl())
 		return;
 	watch->abort_fd = open_file(watch, "abort", O_WRONLY);
 	watch->waiting_fd = open_file(watch, "waiting", O_RDONLY);
@@ -69,7 +69,7 @@ void watch_abort(struct watch *watch)
 	watch->aborted = true;
 	if (watch->abort_fd >= 0 && write(watch->abort_fd, "1", 1) == 1)
 		return;
-	if (watch->site.dir[0] && umount2(watch->site.dir, MNT_FORCE | UMOUNT_NOFOLLOW) == 0)
+	if (watch->anchor.dir[0] && umount2(watch->anchor.dir, MNT_FORCE | UMOUNT_NOFOLLOW) == 0)
 		return;
 	watch_kill(watch);
 }
@@ -81,9 +81,9 @@ void watch_kill(const struct watch *watch)
 
 int watch_unmount(const struct watch *watch, bool lazy)
 {
-	if (!watch->site.dir[0] || !site_is_ours(watch->site.dir))
+	if (!watch->anchor.dir[0] || !anchor_is_ours(watch->anchor.dir))
 		return EINVAL;
-	return site_unmount(watch->site.dir, lazy);
+	return anchor_unmount(watch->anchor.dir, lazy);
 }
 
 /* Runs it with nothing of ours, and not for long. */
@@ -116,7 +116,7 @@ static int run_helper(const char *path, char *const *argv)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : EBUSY;
 }
 
-int site_unmount(const char *dir, bool lazy)
+int anchor_unmount(const char *dir, bool lazy)
 {
 	static const char *const helpers[] = {"/usr/bin/fusermount3", "/bin/fusermount3"};
 	char name[] = "fusermount3", u[] = "-u", z[] = "-z", end[] = "--";

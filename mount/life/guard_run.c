@@ -38,17 +38,17 @@ static void tell(const struct watch *watch, enum guard_word word, int64_t number
 
 static void start_prober(struct watch *watch)
 {
-	if (!watch->site.dir[0]) {
+	if (!watch->anchor.dir[0]) {
 		tell(watch, GUARD_ANSWERS, 0);
 		return;
 	}
 	watch->prober = fork();
 	if (watch->prober == 0) {
 		struct stat stat;
-		int root = open(watch->site.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		int root = open(watch->anchor.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 		/* The root of another user's mount may be closed to us: it has answered. */
-		_exit(root >= 0 || lstat(watch->site.dir, &stat) == 0 ? 0 : errno & 0x7f);
+		_exit(root >= 0 || lstat(watch->anchor.dir, &stat) == 0 ? 0 : errno & 0x7f);
 	}
 	watch->prober_fd = watch->prober > 0 ? (int)syscall(SYS_pidfd_open, watch->prober, 0) : -1;
 	watch->prober_until_ns = now() + ANSWER_WAIT_NS;
@@ -95,7 +95,7 @@ static void go_on_ending(struct watch *watch)
 		return;
 	if (ret == EBUSY)
 		watch_unmount(watch, true);
-	if (ret == EBUSY || (ret && !watch->site.dir[0]))
+	if (ret == EBUSY || (ret && !watch->anchor.dir[0]))
 		watch_abort(watch);
 	watch->lazy_ns = NEVER;
 }
@@ -125,7 +125,7 @@ static void hear(struct watch *watch, const struct guard_message *message)
 		watch->stuck_ns = message->number;
 		break;
 	case GUARD_MOUNTED:
-		watch->site = message->site;
+		watch->anchor = message->anchor;
 		watch->mounted = true;
 		watch->beat_ns = now();
 		watch_open(watch);

@@ -15,7 +15,8 @@
 
 struct life {
 	const struct options *options;
-	struct site site;
+	struct anchor anchor;
+	char source[PATH_MAX]; /* resolved, for those who ask */
 	struct rundir run;
 	struct guard guard;
 	struct start start;

@@ -31,8 +31,8 @@ static void describe(struct life *life, struct report *to)
 	const struct options *options = life->options;
 
 	report_text(to, "weir-mount", "1");
-	report_text(to, "dir", life->site.dir[0] ? life->site.dir : options->dir);
-	report_text(to, "source", options->source);
+	report_text(to, "dir", life->anchor.dir[0] ? life->anchor.dir : options->dir);
+	report_text(to, "source", life->source);
 	report_count(to, "pid", (uint64_t)getpid());
 	report_count(to, "uptime_ns", (uint64_t)(sys_real()->now_ns() - life->begun_ns));
 	report_text(to, "profile", geteuid() == 0 ? "system" : "user");
@@ -114,8 +114,8 @@ static void hear_answer(struct life *life, int os_errno)
 	int ret = 0;
 
 	if (os_errno)
-		ret = error_sys(&err, os_errno, life->site.dir, "%s: the mount does not answer",
-				life->site.dir);
+		ret = error_sys(&err, os_errno, life->anchor.dir, "%s: the mount does not answer",
+				life->anchor.dir);
 	if (!ret)
 		ret = start_ready_file(&life->start, &err);
 	if (ret) {

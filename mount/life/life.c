@@ -23,12 +23,16 @@ static int find_place(struct life *life, struct weir_error *err)
 	int ret;
 
 	life->start.dir = dir;
+	if (!realpath(life->options->source, life->source))
+		return error_sys(err, errno, life->options->source, "%s: the directory to mount",
+				 life->options->source);
+	life->start.source = life->source;
 	if (strncmp(dir, DESCRIPTOR, strlen(DESCRIPTOR)) == 0)
 		return 0;
-	ret = site_resolve(dir, life->site.dir, err);
+	ret = anchor_resolve(dir, life->anchor.dir, err);
 	if (ret)
 		return ret;
-	life->start.dir = life->site.dir;
+	life->start.dir = life->anchor.dir;
 	return 0;
 }
 
@@ -110,9 +114,9 @@ int life_mounted(struct life *life, const struct life_session *session, struct w
 
 	if (ret)
 		return ret;
-	site_find(&life->site);
-	if (!life->site.dir[0])
-		site_find_by_descriptor(&life->site, session->fuse_fd);
+	anchor_find(&life->anchor);
+	if (!life->anchor.dir[0])
+		anchor_find_by_descriptor(&life->anchor, session->fuse_fd);
 	life->control = control_open(&life->run, err);
 	if (life->control < 0)
 		return life->control;
@@ -121,7 +125,7 @@ int life_mounted(struct life *life, const struct life_session *session, struct w
 	ret = start_threads(life, err);
 	if (ret)
 		return ret;
-	if (!guard_send(&life->guard, GUARD_MOUNTED, 0, &life->site))
+	if (!guard_send(&life->guard, GUARD_MOUNTED, 0, &life->anchor))
 		return error_set(err, WEIR_PEER_GONE, NULL, "the watchdog process has ended");
 	return 0;
 }

@@ -14,7 +14,7 @@
  *	keeper.c    the thread: signals, the control socket, the guard's answers
  *	control.*   the socket and its words            rundir.*   where it lies
  *	confine.*   privileges and the filter           start.*    background, the answer of the start
- *	pulse.*     does it get on?                     site.*     the mount point, as the kernel tells of it
+ *	pulse.*     does it get on?                     anchor.*   the mount point, as the kernel tells of it
  *
  * The guard does not know the /dev/fuse descriptor: it is forked before that is opened.  So a daemon
  * that is killed frees its readers at once.

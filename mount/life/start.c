@@ -43,7 +43,7 @@ static void print_json(const struct start *start, const struct answer *answer)
 	} else {
 		print_json_text("dir", start->dir);
 		printf(",");
-		print_json_text("source", start->options->source);
+		print_json_text("source", start->source);
 		printf(",\"pid\":%d", (int)answer->pid);
 	}
 	printf("}\n");
@@ -57,7 +57,7 @@ static void print(const struct start *start, const struct answer *answer)
 	if (start->options->json)
 		print_json(start, answer);
 	else if (!answer->failed)
-		printf("%s is mounted at %s (process %d)\n", start->options->source, start->dir,
+		printf("%s is mounted at %s (process %d)\n", start->source, start->dir,
 		       (int)answer->pid);
 	fflush(stdout);
 }

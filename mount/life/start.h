@@ -11,8 +11,8 @@
 
 struct start {
 	const struct options *options;
-	const char *dir; /* resolved; borrowed */
-	int answer_fd;   /* to the process that waits; -1 in the foreground */
+	const char *dir, *source; /* resolved; borrowed */
+	int answer_fd;            /* to the process that waits; -1 in the foreground */
 	bool answered;
 };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "mount/life/site.h"
+#include "mount/life/anchor.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +16,7 @@
 #define ENTRY_MAX (3 * PATH_MAX)
 
 /* The parent is resolved, and the last component taken as it is: looking at it would ask the mount. */
-int site_resolve(const char *dir, char out[PATH_MAX], struct weir_error *err)
+int anchor_resolve(const char *dir, char out[PATH_MAX], struct weir_error *err)
 {
 	char parent[PATH_MAX], copy[PATH_MAX];
 	char *name;
@@ -54,7 +54,7 @@ static bool is_weir(const struct mntent *entry)
 	return strcmp(entry->mnt_type, "fuse.hf3fs") == 0 && strstr(entry->mnt_fsname, "weir");
 }
 
-bool site_is_ours(const char *dir)
+bool anchor_is_ours(const char *dir)
 {
 	FILE *mounts = setmntent("/proc/self/mounts", "re");
 	char text[ENTRY_MAX];
@@ -72,22 +72,22 @@ bool site_is_ours(const char *dir)
 }
 
 /* The device of what is mounted there, by what is cached: no request is made. */
-void site_find(struct site *site)
+void anchor_find(struct anchor *anchor)
 {
 	struct statx stat;
 
-	if (!site->dir[0] ||
-	    statx(AT_FDCWD, site->dir, AT_STATX_DONT_SYNC | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
+	if (!anchor->dir[0] ||
+	    statx(AT_FDCWD, anchor->dir, AT_STATX_DONT_SYNC | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
 		  0, &stat) < 0)
 		return;
 	if (stat.stx_dev_major != 0)
 		return;
-	site->connection = stat.stx_dev_minor;
-	site->known = true;
+	anchor->connection = stat.stx_dev_minor;
+	anchor->known = true;
 }
 
 /* "fuse_connection: N" in fdinfo; then the mount with that device number. */
-void site_find_by_descriptor(struct site *site, int fuse_fd)
+void anchor_find_by_descriptor(struct anchor *anchor, int fuse_fd)
 {
 	char path[64], line[256];
 	FILE *info;
@@ -97,8 +97,8 @@ void site_find_by_descriptor(struct site *site, int fuse_fd)
 	if (!info)
 		return;
 	while (fgets(line, sizeof(line), info)) {
-		if (sscanf(line, "fuse_connection: %u", &site->connection) == 1)
-			site->known = true;
+		if (sscanf(line, "fuse_connection: %u", &anchor->connection) == 1)
+			anchor->known = true;
 	}
 	fclose(info);
 }
