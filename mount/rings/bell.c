@@ -31,6 +31,7 @@ int bell_create(struct bell *bell, const struct sys *sys, int shm_dir, struct we
 	int ret;
 
 	bell->lock_fd = -1;
+	bell->sys = sys;
 	ret = usrbio_bell_create(sys, shm_dir, &bell->file, err);
 	if (ret)
 		return ret;
@@ -95,10 +96,36 @@ struct touch {
 	uint64_t value;
 };
 
+#define ONE_WAITER (UINT64_C(1) << 32)
+
+static void start_anew(void *arg)
+{
+	struct touch *touch = arg;
+
+	usrbio_sem_init(touch->sem);
+	atomic_store(&touch->sem->data, touch->value);
+}
+
+/*
+ * The file is as long again as it was, and the feed counts as waiting where it does: it sleeps on the
+ * place in the file, whatever page is there.  What had rung is found by the next look.
+ */
+static bool mend(struct bell *bell)
+{
+	struct touch touch = {.sem = bell->file.sem,
+			      .value = atomic_load(&bell->waiters) * ONE_WAITER};
+
+	return bell->sys->ftruncate(bell->lock_fd, sizeof(*touch.sem)) == 0 &&
+	       usrbio_guarded(start_anew, &touch, touch.sem, sizeof(*touch.sem)) == 0;
+}
+
+/* Once more where it was truncated: it is everybody's bell, not only of who did that. */
 static int guarded(struct bell *bell, void (*touch)(void *), struct touch *arg)
 {
 	arg->sem = bell->file.sem;
-	return usrbio_guarded(touch, arg, bell->file.sem, sizeof(*bell->file.sem));
+	if (likely(usrbio_guarded(touch, arg, arg->sem, sizeof(*arg->sem)) == 0))
+		return 0;
+	return mend(bell) ? usrbio_guarded(touch, arg, arg->sem, sizeof(*arg->sem)) : -EFAULT;
 }
 
 static void drain(void *arg)
@@ -129,8 +156,6 @@ static int look_at(void *arg)
 	return guarded(arg, look, &touch) ? -1 : touch.value != 0;
 }
 
-#define ONE_WAITER (UINT64_C(1) << 32)
-
 static void count_in(void *arg)
 {
 	struct touch *touch = arg;
@@ -142,11 +167,15 @@ static void count_in(void *arg)
 
 static int wait_on(void *arg)
 {
+	struct bell *bell = arg;
 	struct touch touch = {0};
 
-	if (guarded(arg, count_in, &touch))
+	if (guarded(bell, count_in, &touch))
 		return -1;
-	return (uint32_t)touch.value != 0;
+	if ((uint32_t)touch.value)
+		return 1;
+	atomic_fetch_add(&bell->waiters, 1);
+	return 0;
 }
 
 static void count_out(void *arg)
@@ -158,9 +187,11 @@ static void count_out(void *arg)
 
 static void done_waiting(void *arg)
 {
+	struct bell *bell = arg;
 	struct touch touch = {0};
 
-	guarded(arg, count_out, &touch);
+	guarded(bell, count_out, &touch);
+	atomic_fetch_sub(&bell->waiters, 1);
 }
 
 struct weir_feed_doorbell bell_doorbell(struct bell *bell)

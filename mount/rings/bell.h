@@ -9,6 +9,7 @@
 #ifndef MOUNT_RINGS_BELL_H
 #define MOUNT_RINGS_BELL_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include "io/usrbio/signal.h"
@@ -16,7 +17,9 @@
 
 struct bell {
 	struct usrbio_bell_file file; /* sem is NULL: there is none */
+	const struct sys *sys;
 	int lock_fd;
+	_Atomic uint64_t waiters; /* ours that count in the semaphore */
 };
 
 int bell_create(struct bell *bell, const struct sys *sys, int shm_dir, struct weir_error *err);
@@ -26,8 +29,8 @@ void bell_destroy(struct bell *bell, const struct sys *sys, int shm_dir);
 unsigned bell_sweep(const struct sys *sys, int shm_dir);
 
 /*
- * The semaphore belongs to everybody, who may truncate it: its touches are guarded.  Takes the value down
- * and returns it; 0 where the memory is gone.
+ * The semaphore belongs to everybody, who may truncate it: its touches are guarded, and the file is made
+ * whole again.  Takes the value down and returns it.
  */
 uint32_t bell_drain(struct bell *bell);
 
