@@ -196,16 +196,13 @@ static int64_t next_look(const struct server *server, int64_t last_ns)
 }
 
 /* Nobody waits long for a post, and least of all while there is nothing to do. */
-static void post_owed(struct server *server, bool idle)
+static void post_owed(struct server *server, bool idle, int64_t now_ns)
 {
-	int64_t now_ns;
-
 	server->only_deep = false;
 	if (list_empty(&server->touched)) {
 		server->owed_since_ns = 0;
 		return;
 	}
-	now_ns = server->sys->now_ns();
 	if (!server->owed_since_ns)
 		server->owed_since_ns = now_ns;
 	if (now_ns - server->owed_since_ns >= OWED_NS) {
@@ -232,12 +229,13 @@ static void step(struct server *server, int64_t *last_ns)
 	int64_t next = next_look(server, *last_ns), now_ns;
 	bool owing = !list_empty(&server->touched), rang, worked;
 	unsigned n = weir_feed_reap(server->feed, ios, REAP, patience(server, next));
+
+	now_ns = server->sys->now_ns();
 	if (n)
 		server_settle(server, ios, n);
-	post_owed(server, owing && n == 0 && !server->backlog);
+	post_owed(server, owing && n == 0 && !server->backlog, now_ns);
 	look_around(server);
 	rang = bell_drain(server->bell) > 0;
-	now_ns = server->sys->now_ns();
 	if (n)
 		server->active_ns = now_ns;
 	if (list_empty(&server->rings) || (!rang && now_ns < next && !(n && server->limited)))

@@ -364,7 +364,7 @@ static unsigned ring_reap(struct io *io, struct io_op **out, unsigned max, int64
 		}
 		if (!list_empty(&ring->again))
 			until = min_of(until, ring->again_ns);
-		now_ns = until == NEVER ? 0 : ring->io.sys->now_ns();
+		now_ns = until == NEVER || until <= 0 ? 0 : ring->io.sys->now_ns();
 		last = deadline_ns != NEVER && now_ns >= deadline_ns;
 		last |= !wait_for(ring, until == NEVER ? NEVER : until - now_ns);
 		issue_again(ring);

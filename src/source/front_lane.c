@@ -239,9 +239,10 @@ unsigned front_reap(struct source_lane *base, struct request **out, unsigned max
 
 		if (count < max)
 			count += reap_next(lane, out + count, max - count, until_ns, &got);
-		if (count > 0 || base->simulated || now(lane) >= deadline_ns)
+		/* Nothing came, and nothing waits here: that was a wake, or the deadline. */
+		if (count > 0 || base->simulated || (!got && list_empty(&lane->waiting)) ||
+		    now(lane) >= deadline_ns)
 			return count;
-		/* Nothing came, and nothing of ours is due: that was a wake. */
 		if (!got && first_due(lane) > now(lane))
 			return 0;
 	}

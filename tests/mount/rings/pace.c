@@ -55,21 +55,26 @@ static double cpu_seconds(void)
 
 /* ---- The client ---- */
 
-static bool ask_next(struct pace *pace, uint64_t slot)
+/* Where the next block begins. */
+static uint64_t next_offset(struct pace *pace)
 {
-	uint64_t at = pace->started;
+	uint64_t at = pace->started++;
 
-	if (at == pace->count)
-		return false;
 	if (pace->random) {
 		pace->state = pace->state * UINT64_C(6364136223846793005) + 1442695040888963407;
 		at = pace->state >> 20;
 	}
-	pace->started++;
+	return at % pace->file_blocks * pace->block;
+}
+
+static bool ask_next(struct pace *pace, uint64_t slot)
+{
+	if (pace->started == pace->count)
+		return false;
 	check(ring_ask(&pace->ring, &(struct ask){.iov = &pace->iov,
 						  .iov_offset = slot * pace->block,
 						  .file = INO,
-						  .offset = at % pace->file_blocks * pace->block,
+						  .offset = next_offset(pace),
 						  .length = pace->block,
 						  .userdata = slot}) >= 0);
 	return true;
@@ -109,9 +114,8 @@ static void one_through_ring(const struct sys *sys, struct pace *pace)
 /* What a ring stands beside: the client reads for itself. */
 static void one_by_pread(const struct sys *sys, struct pace *pace)
 {
-	uint64_t at = pace->started++ % pace->file_blocks * pace->block;
-
-	check_int(sys->pread(pace->fd, pace->iov.memory, pace->block, (off_t)at), pace->block);
+	check_int(sys->pread(pace->fd, pace->iov.memory, pace->block, (off_t)next_offset(pace)),
+		  pace->block);
 }
 
 /* One at a time: how long each takes. */
