@@ -79,6 +79,7 @@ unsigned bell_sweep(const struct sys *sys, int shm_dir)
 			sys->close(fd);
 		return 0;
 	}
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the stream is ours alone */
 	while ((entry = readdir(dir))) {
 		if (strncmp(entry->d_name, USRBIO_BELL_PREFIX, strlen(USRBIO_BELL_PREFIX)) == 0 &&
 		    left_behind(sys, shm_dir, entry->d_name) &&

@@ -138,7 +138,7 @@ int janitor_adopt(struct janitor *janitor, struct share *share, pid_t thread)
 	process = known(table, pid);
 	if (!process)
 		ret = meet(janitor, pid, &process);
-	if (ret == 0 && !atomic_load(&share->gone)) {
+	if (process && !atomic_load(&share->gone)) {
 		share->process = process;
 		list_push(&process->shares, &share->by_process);
 	}

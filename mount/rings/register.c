@@ -138,7 +138,7 @@ int virt_symlink(struct rings *rings, const struct virt_caller *caller, const ch
 		atomic_fetch_add(&rings->table.refused, 1);
 		log_info(rings->log, "rings: user %u: '%s' is not registered: %s",
 			 (unsigned)caller->uid, quote(&quoted, (struct bytes){name, strlen(name)}),
-			 strerror(ret));
+			 strerrordesc_np(ret));
 	}
 	return ret;
 }

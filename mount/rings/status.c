@@ -50,7 +50,7 @@ static void describe_ring(const struct share *share, struct virt_ring_status *ou
 	describe_iov(share, &out->iov);
 	out->for_read = ring->for_read;
 	out->dead = atomic_load(&ring->dead);
-	out->priority = share->key.priority;
+	out->priority = (share->key.priority > 0) - (share->key.priority < 0);
 	out->depth = share->key.depth;
 	out->entries = ring->entries;
 	out->timeout_ms = share->key.timeout_ms;

@@ -95,7 +95,7 @@ static void RG_02_words_that_the_server_owns(void)
 		atomic_store(view->sq_head, (head + 1) % places);
 		ring_bell(&at.reads);
 		for (int ms = 0; atomic_load(view->cq_head) == -i && ms < 2000; ms++)
-			usleep(1000);
+			rig_rest(1000);
 		check_int(atomic_load(view->cq_head), (i + 1) % places);
 		check_int(view->cqe[i % places].result, 64);
 		atomic_store(view->cq_tail, (i + 1) % places);
@@ -139,7 +139,7 @@ static void RG_04_RG_05_request_indices(void)
 	atomic_store(view->sq_head, array_size(indices));
 	ring_bell(&at.reads);
 	for (int ms = 0; atomic_load(view->cq_head) != 6 && ms < 2000; ms++)
-		usleep(1000);
+		rig_rest(1000);
 	for (int i = 0; i < 6; i++) {
 		int64_t expected = view->cqe[i].userdata < 4 ? -EINVAL : 64;
 
@@ -425,7 +425,7 @@ static void RG_26_a_storm_on_the_bell(void)
 	storm = (struct storm){.sem = at.reads.bell.sem};
 	check_int(pthread_create(&thread, NULL, ring_for_ever, &storm), 0);
 	virt_totals(at.rig.rings, &before);
-	usleep(500000);
+	rig_rest(500000);
 	virt_totals(at.rig.rings, &after);
 	check(after.scans - before.scans < 500 * 20); /* 500 ms: a few each millisecond */
 	for (int i = 0; i < 50; i++) {
@@ -518,7 +518,7 @@ static void RG_30_UB_51_removal_while_requests_run(void)
 		for (int j = 0; j < 16; j++)
 			check(ring_ask(&ring, &ask) >= 0);
 		ring_bell(&ring);
-		usleep((useconds_t)chance_below(&state, 2000));
+		rig_rest((int64_t)chance_below(&state, 2000));
 		check_int(rig_unlink(&at.rig, at.iov.uid, i % 2 ? iov.name : ring.shared.name), 0);
 		check_int(rig_unlink(&at.rig, at.iov.uid, i % 2 ? ring.shared.name : iov.name), 0);
 		ring_close(&at.rig, &ring);

@@ -107,7 +107,7 @@ static void UB_44_UB_47_RG_23_a_killed_process_leaves_nothing(void)
 	check_int(atomic_load(&at.rig.names_gone), 2 * THREADS);
 	for (unsigned i = 0; i < 2 * THREADS; i++) {
 		for (int ms = 0; there(objects[i]) && ms < 1000; ms++)
-			usleep(1000);
+			rig_rest(1000);
 		check(!there(objects[i]));
 		free(objects[i]);
 	}
@@ -131,7 +131,7 @@ static void RG_23_objects_that_are_not_the_dead_ones_stay(void)
 	close(openat(at.rig.shm_dir, replaced, O_CREAT | O_RDWR, 0600));
 	process_kill(&process);
 	rig_settle(&at.rig, 1, 2);
-	usleep(20000);
+	rig_rest(20000);
 	check(there(replaced) && there("psm_1234"));
 	free(replaced);
 	free(plain);
@@ -161,7 +161,7 @@ static void UB_44_RG_23_killed_with_requests_under_way(void)
 							    .file = FILE_1,
 							    .length = 3 * MIB}) >= 0);
 		ring_bell(&ring);
-		usleep((useconds_t)(i % 20) * 100);
+		rig_rest((int64_t)(i % 20) * 100);
 		process_kill(&process);
 		rig_settle(&at.rig, 1, 2);
 		ring_close(&at.rig, &ring);

@@ -124,6 +124,7 @@ static double median_us(const struct sys *sys, struct pace *pace,
 {
 	int64_t *taken = calloc(pace->count, sizeof(*taken));
 	double median;
+	size_t middle;
 
 	pace->started = 0;
 	for (uint64_t i = 0; i < pace->count; i++) {
@@ -133,7 +134,8 @@ static double median_us(const struct sys *sys, struct pace *pace,
 		taken[i] = sys->now_ns() - start;
 	}
 	qsort(taken, pace->count, sizeof(*taken), by_size);
-	median = (double)taken[pace->count / 2] / 1e3;
+	middle = pace->count / 2;
+	median = (double)taken[middle] / 1e3;
 	free(taken);
 	return median;
 }

@@ -108,7 +108,7 @@ static void UB_38_RG_10_block_borders(void)
 static void UB_38_RG_11_RG_31_iovs_that_are_not_ones_own(void)
 {
 	struct shared unknown = {.key.id = {1, 2, 3}}, zero = {0}, theirs;
-	uid_t other = at.iov.uid + 1;
+	uid_t other;
 
 	setting_make(&at, NULL, 4);
 	other = geteuid() == 0 ? USER_B : at.iov.uid;

@@ -437,7 +437,8 @@ static void stale_submit_semaphores_of_ours_go(void)
 		if (weir_ctx_create(NULL, &opts.ctx, &err))
 			_exit(1);
 		opts.files = files_create(opts.ctx);
-		_exit(rings_create(&opts, &other.rings, &err) != 0); /* dies with its semaphores */
+		_exit(rings_create(&opts, &other.rings, &err) ? 1
+							      : 0); /* dies with its semaphores */
 	}
 	check_int(waitpid(child, &foreign, 0), child);
 	check_int(foreign, 0);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -148,6 +149,13 @@ unsigned rig_list(struct rig *rig, uid_t uid)
 	return count - 3;
 }
 
+void rig_rest(int64_t us)
+{
+	struct timespec time = {us / 1000000, us % 1000000 * 1000};
+
+	nanosleep(&time, NULL);
+}
+
 bool rig_wait(bool (*holds)(void *arg), void *arg)
 {
 	int64_t end = sys_real()->now_ns() + 10 * NS_PER_SEC;
@@ -155,7 +163,7 @@ bool rig_wait(bool (*holds)(void *arg), void *arg)
 	while (!holds(arg)) {
 		if (sys_real()->now_ns() > end)
 			return false;
-		usleep(1000);
+		rig_rest(1000);
 	}
 	return true;
 }

@@ -67,6 +67,9 @@ int rig_lookup(struct rig *rig, uid_t uid, const char *name, struct virt_entry *
 /* How many names a listing of iovs/ gives that user, the submit links not counted. */
 unsigned rig_list(struct rig *rig, uid_t uid);
 
+/* So many microseconds. */
+void rig_rest(int64_t us);
+
 /* Until the condition holds, for some seconds; false: it never did. */
 bool rig_wait(bool (*holds)(void *arg), void *arg);
 /* Until that many iovs and rings are there, and no more is mapped than they have. */

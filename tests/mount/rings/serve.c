@@ -132,7 +132,7 @@ static void UB_29_RG_25_queued_without_a_bell_is_found(void)
 		took = sys_real()->now_ns() - from;
 		check(took < 40 * NS_PER_MS); /* 10, and what a busy machine adds */
 	}
-	usleep(1200000);
+	rig_rest(1200000);
 	from = sys_real()->now_ns();
 	check(ring_ask(&at.reads, &ask) >= 0);
 	check_int(ring_reap(&at.reads, &cqe, 1, 1000), 1);
@@ -168,11 +168,11 @@ static void RG_24_a_client_that_never_collects_stops_its_own_ring_only(void)
 		check(ring_ask(&at.reads, &ask) >= 0);
 	ring_bell(&at.reads);
 	for (int ms = 0; atomic_load(cq_head) != 4 && ms < 2000; ms++)
-		usleep(1000);
+		rig_rest(1000);
 	overfill(&at.reads);
-	usleep(20000);
+	rig_rest(20000);
 	virt_totals(at.rig.rings, &before);
-	usleep(300000);
+	rig_rest(300000);
 	virt_totals(at.rig.rings, &after);
 	check(after.scans - before.scans < 60); /* it does not spin */
 	check_int(after.dead_rings, 0);
@@ -180,7 +180,7 @@ static void RG_24_a_client_that_never_collects_stops_its_own_ring_only(void)
 	check_int(ring_result(&other, &ask), 64);
 	atomic_store(at.reads.end.view.cq_tail, 4);
 	for (int ms = 0; atomic_load(cq_head) != 1 && ms < 2000; ms++)
-		usleep(1000);
+		rig_rest(1000);
 	check_int(atomic_load(cq_head), 1); /* and drops nothing */
 	check_int(rig_unlink(&at.rig, at.iov.uid, other.shared.name), 0);
 	ring_close(&at.rig, &other);

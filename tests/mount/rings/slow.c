@@ -19,6 +19,7 @@
 
 #include "lib/check.h"
 #include "lib/pattern.h"
+#include "rig.h"
 
 #define FILE_NODE 2
 #define HELD_MAX  64
@@ -196,7 +197,7 @@ bool slow_holds(const struct slow *slow, int count)
 	for (int ms = 0; ms < 5000; ms++) {
 		if (atomic_load(&slow->shared->held) >= count)
 			return true;
-		usleep(1000);
+		rig_rest(1000);
 	}
 	return false;
 }

@@ -106,7 +106,7 @@ static void RG_01_a_head_that_jumps_past_free_space(void)
 	atomic_store(ring.end.view.sq_head, 0); /* four more, of three */
 	ring_bell(&ring);
 	for (int ms = 0; totals.dead_rings == 0 && ms < 2000; ms++) {
-		usleep(1000);
+		rig_rest(1000);
 		virt_totals(at.rig.rings, &totals);
 	}
 	check_int(totals.dead_rings, 1);
@@ -209,7 +209,7 @@ static void an_end_with_a_request_that_is_stuck(void)
 	rings_destroy(at.rig.rings, sys_real()->now_ns() + NS_PER_SEC / 10);
 	check(sys_real()->now_ns() - from < 10 * NS_PER_SEC);
 	atomic_store(&slow.shared->hold, false);
-	usleep(100000);
+	rig_rest(100000);
 	slow_end(&slow);
 }
 

@@ -196,7 +196,7 @@ static void UB_05_RG_52_the_vendors_name_at_destroy(void)
 		check_int(rig_unlink(&rig, me(), name), 0);
 		check_int(rig_list(&rig, me()), 0);
 		for (int ms = 0; atomic_load(&rig.names_gone) <= (int)i && ms < 2000; ms++)
-			usleep(1000);
+			rig_rest(1000);
 		check_int(atomic_load(&rig.names_gone),
 			  i + 1); /* the kernel may still know the other */
 		ring_close(&rig, &ring);
