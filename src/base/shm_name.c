@@ -130,7 +130,7 @@ enum shm_life shm_owner_life(const struct sys *sys, const struct shm_owner *owne
 {
 	char path[32];
 	uint32_t here;
-	uint64_t start;
+	uint64_t start = 0;
 	int ret;
 
 	if (!namespace_self(sys, &here) || here != owner->namespace)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/usrbio/file.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -11,6 +12,15 @@
 #include "io/usrbio/layout.h"
 
 #define CHUNK 4096
+
+/* Of a call that failed, which is never 0: said where an analyser reads it, too. */
+static int failed(void)
+{
+	int os_errno = errno;
+
+	assert(os_errno > 0);
+	return os_errno;
+}
 
 bool usrbio_file_is(const struct sys *sys, int fd)
 {
@@ -25,7 +35,7 @@ static int identify(const struct sys *sys, int fd, uint64_t *ino, uint64_t *dev)
 	struct statx found;
 
 	if (sys->statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO, &found))
-		return errno;
+		return failed();
 	*ino = found.stx_ino;
 	*dev = makedev(found.stx_dev_major, found.stx_dev_minor);
 	return 0;
@@ -44,11 +54,11 @@ static int open_file(const struct sys *sys, int fd, int at_least, struct usrbio_
 		return ret;
 	flags = sys->fcntl(fd, F_GETFL, 0);
 	if (flags < 0)
-		return errno;
+		return failed();
 	file.access = flags & O_ACCMODE;
 	file.fd = sys->fcntl(fd, F_DUPFD_CLOEXEC, at_least);
 	if (file.fd < 0)
-		return errno;
+		return failed();
 	*out = file;
 	return 0;
 }

@@ -213,7 +213,7 @@ static int keep_longest(void *arg, const char *point, const char *type, const ch
 	(void)type;
 	(void)source;
 	if (strlen(point) > strlen(best))
-		strcpy(best, point); /* shorter than PATH_MAX: consider() */
+		memcpy(best, point, strlen(point) + 1); /* below PATH_MAX: consider() */
 	return 0;
 }
 

@@ -186,10 +186,12 @@ static int carry_out(struct usrbio_session *session, struct call model, const ch
 /* A call for one name; ENAMETOOLONG where that, or the text, has no room. */
 static int fill(struct call *call, const char *name, const char *text)
 {
-	if (strlen(name) >= sizeof(call->name) || strlen(text) >= sizeof(call->text))
+	size_t name_len = strlen(name), text_len = strlen(text);
+
+	if (name_len >= sizeof(call->name) || text_len >= sizeof(call->text))
 		return ENAMETOOLONG;
-	strcpy(call->name, name);
-	strcpy(call->text, text);
+	memcpy(call->name, name, name_len + 1);
+	memcpy(call->text, text, text_len + 1);
 	return 0;
 }
 

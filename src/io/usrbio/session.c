@@ -161,7 +161,7 @@ static struct usrbio_session *make(const struct sys *sys, const char *mount)
 	list_init(&session->link);
 	list_init(&session->calls);
 	session->sys = sys;
-	strcpy(session->mount, mount);
+	memcpy(session->mount, mount, strlen(mount) + 1);
 	session->pid = getpid();
 	session->mine = make_mark(sys);
 	session->iovs = -1;

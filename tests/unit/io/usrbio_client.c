@@ -477,7 +477,7 @@ static void *run_server(void *arg)
 
 static void *run_reaper(void *arg)
 {
-	static unsigned char seen[THREAD_REQUESTS];
+	static unsigned char seen[THREAD_REQUESTS] = {0};
 	struct rig *rig = arg;
 	struct usrbio_cqe cqe[64];
 	unsigned done = 0;

@@ -113,7 +113,8 @@ static void point_bells(void)
 
 	snprintf(target, sizeof(target), "/dev/shm/%s", rig.bell.name);
 	for (int i = 0; i < USRBIO_BELLS; i++) {
-		snprintf(path, sizeof(path), "%s/3fs-virt/iovs/%s", rig.mount, usrbio_bell_link(i));
+		snprintf(path, sizeof(path), "%s/3fs-virt/iovs/%s", rig.mount,
+			 usrbio_bell_link((enum usrbio_bell)i));
 		unlink(path);
 		check_int(symlink(target, path), 0);
 	}
@@ -434,7 +435,7 @@ static void what_is_asked_arrives(void)
 
 static void RG_07_RG_08_RG_51_ranges_outside_the_buffer(void)
 {
-	static const uint8_t id[16];
+	static const uint8_t id[16] = {0};
 	static const uint64_t wrong[][2] = {/* offset, length */
 					    {0, 0},
 					    {8192, 1},
@@ -671,7 +672,7 @@ static void UB_48_RG_37_killed(void)
 
 static void UB_48_RG_39_restarted(void)
 {
-	struct usrbio_bell_file old = rig.bell;
+	struct usrbio_bell_file old;
 	struct usrbio_session *second;
 	struct usrbio_ring *other;
 

@@ -268,7 +268,7 @@ static void RG_24_completions_that_nobody_collects(void)
 	for (int i = 0; i < 4; i++)
 		check_int(usrbio_server_complete(&rig.server, i, (uint64_t)i, 1), 0);
 	for (int i = 0; i < 4; i++)
-		queue(&rig, i, (uint64_t)(i + 4));
+		queue(&rig, i, (uint64_t)i + 4);
 	check_int(usrbio_server_available(&rig.server), 4);
 	check_int(claim(&rig, claims), 0); /* no place for what would become of it */
 	atomic_store(rig.view.cq_tail, 3);
