@@ -22,6 +22,7 @@ enum {
 	READDIRPLUS_AUTO = 14, /* where somebody uses them */
 	ASYNC_DIO = 15,        /* direct I/O in parallel pieces */
 	PARALLEL_DIROPS = 18,  /* lookups in a directory side by side */
+	POSIX_ACL = 20,        /* stat's group bits are a list's mask: modes alone allow too much */
 	MAX_PAGES = 22,        /* the answer has a number of pages for a request */
 	CACHE_SYMLINKS = 23,   /* a link's text never changes: another text is another inode */
 	INIT_EXT = 30,         /* flags above 31 */
@@ -44,6 +45,8 @@ static uint64_t choose(const struct fuse_init_wish *wish, uint64_t offered)
 			 BIT(ASYNC_DIO) | BIT(PARALLEL_DIROPS) | BIT(MAX_PAGES) |
 			 BIT(CACHE_SYMLINKS);
 
+	if (wish->access_lists)
+		flags |= BIT(POSIX_ACL);
 	if (offered & BIT(INIT_EXT)) {
 		flags |= BIT(INIT_EXT) | BIT(NO_EXPORT_SUPPORT);
 		if (wish->direct_io)

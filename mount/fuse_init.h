@@ -21,6 +21,7 @@
 struct fuse_init_wish {
 	bool passthrough;
 	bool direct_io;
+	bool access_lists;        /* the kernel checks them, too */
 	uint32_t timeout_seconds; /* the kernel gives up on a request after that; 0: never */
 };
 

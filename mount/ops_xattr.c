@@ -4,7 +4,9 @@
  * descriptor; a symbolic link has none of its own that matter to anybody.
  */
 #include <errno.h>
+#include <linux/xattr.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
@@ -28,13 +30,21 @@ static int xattr_begin(struct front *front, fuse_ino_t node, struct reached *at,
 	return 0;
 }
 
+/* What security modules and the loader of programs believe is not ours to write for others. */
+static int may_set(const struct front *front, fuse_ino_t node, const char *name)
+{
+	if (strncmp(name, XATTR_SECURITY_PREFIX, XATTR_SECURITY_PREFIX_LEN) == 0)
+		return ENOTSUP;
+	return front_may_change(front, node);
+}
+
 void ops_setxattr(fuse_req_t req, fuse_ino_t node, const char *name, const char *value, size_t size,
 		  int flags)
 {
 	struct front *front = front_of(req);
 	char path[REACH_PATH_MAX];
 	struct reached at;
-	int error = front_may_change(front, node);
+	int error = may_set(front, node, name);
 
 	if (!error)
 		error = xattr_begin(front, node, &at, path);
@@ -50,7 +60,7 @@ void ops_removexattr(fuse_req_t req, fuse_ino_t node, const char *name)
 	struct front *front = front_of(req);
 	char path[REACH_PATH_MAX];
 	struct reached at;
-	int error = front_may_change(front, node);
+	int error = may_set(front, node, name);
 
 	if (!error)
 		error = xattr_begin(front, node, &at, path);
@@ -59,6 +69,14 @@ void ops_removexattr(fuse_req_t req, fuse_ino_t node, const char *name)
 		reach_end(front->tree, &at);
 	}
 	fuse_reply_err(req, error);
+}
+
+/* The kernel asks for lists before it lets anybody in: where there can be none, there is none. */
+static int why_not(const char *name, int error)
+{
+	bool list = name && strncmp(name, "system.posix_acl_", 17) == 0;
+
+	return list && error == ENOTSUP ? ENODATA : error;
 }
 
 /* The value, or with size 0 how long it is; name NULL: the list of names. */
@@ -81,7 +99,7 @@ static void answer(fuse_req_t req, fuse_ino_t node, const char *name, size_t siz
 		reach_end(front->tree, &at);
 	}
 	if (error)
-		fuse_reply_err(req, error);
+		fuse_reply_err(req, why_not(name, error));
 	else if (size)
 		fuse_reply_buf(req, value, (size_t)got);
 	else

@@ -93,6 +93,7 @@ static void make_front(struct mount *mount)
 	front->wire.init.wish = (struct fuse_init_wish){
 		.passthrough = options->passthrough && !options->direct_io && geteuid() == 0,
 		.direct_io = options->direct_io,
+		.access_lists = true,
 		.timeout_seconds = options->watchdog_ns
 					   ? (uint32_t)(options->watchdog_ns / NS_PER_SEC) +
 						     TIMEOUT_SPARE_S
