@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "io/usrbio/layout.h"
+#include "mount/interrupt.h"
 #include "mount/notice.h"
 #include "mount/opened.h"
 #include "mount/reach.h"
@@ -28,6 +29,7 @@ struct front {
 	struct files files;
 	struct notifier notifier;
 	struct wire wire;
+	struct interrupts interrupts;
 	struct rings *rings;
 	struct log *log;
 	bool read_write, direct_io;

@@ -125,6 +125,7 @@ void ops_setattr(fuse_req_t req, fuse_ino_t node, struct stat *attr, int what,
 		 struct fuse_file_info *info)
 {
 	struct front *front = front_of(req);
+	struct interrupt interrupt; /* cutting off waits for somebody's lease */
 	struct stat now;
 	struct reached at;
 	int error = front_may_change(front, node);
@@ -132,7 +133,9 @@ void ops_setattr(fuse_req_t req, fuse_ino_t node, struct stat *attr, int what,
 	if (!error)
 		error = reach(front->tree, node, &at);
 	if (!error) {
+		interrupt_begin(&front->interrupts, &interrupt, req);
 		error = set(at.fd, attr, what, info);
+		interrupt_end(&interrupt);
 		if (!error)
 			error = attr_fd(at.fd, node, &now);
 		reach_end(front->tree, &at);

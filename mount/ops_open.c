@@ -62,16 +62,27 @@ static int handle_make(fuse_req_t req, struct inode *inode, int fd, struct fuse_
 	return 0;
 }
 
-static int open_file(struct front *front, fuse_ino_t node, int flags, struct reached *at)
+/* May wait long: somebody may have a lease on the file. */
+static int open_patiently(fuse_req_t req, int path_fd, int flags)
 {
+	struct interrupt interrupt;
+	int fd;
+
+	interrupt_begin(&front_of(req)->interrupts, &interrupt, req);
+	fd = reach_open_again(path_fd, flags & FLAGS_KEPT);
+	fd = fd < 0 ? -errno : fd;
+	interrupt_end(&interrupt);
+	return fd;
+}
+
+static int open_file(fuse_req_t req, fuse_ino_t node, int flags, struct reached *at)
+{
+	struct front *front = front_of(req);
 	int error = reach(front->tree, node, at), fd;
 
 	if (error)
 		return -error;
-	if (!S_ISREG(at->inode->type))
-		fd = -ENXIO;
-	else if ((fd = reach_open_again(at->fd, flags & FLAGS_KEPT)) < 0)
-		fd = -errno;
+	fd = S_ISREG(at->inode->type) ? open_patiently(req, at->fd, flags) : -ENXIO;
 	if (fd < 0)
 		reach_end(front->tree, at);
 	return fd;
@@ -93,7 +104,7 @@ void ops_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *info)
 	int fd, error = may_open(front, node, info->flags);
 
 	if (!error) {
-		fd = open_file(front, node, info->flags, &at);
+		fd = open_file(req, node, info->flags, &at);
 		error = fd < 0 ? -fd : 0;
 	}
 	if (!error) {

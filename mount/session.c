@@ -206,6 +206,8 @@ static int start(struct mount *mount, struct weir_error *err)
 	if (!ret)
 		ret = notifier_start(&mount->front.notifier, mount->session, err);
 	if (!ret)
+		ret = interrupts_start(&mount->front.interrupts, err);
+	if (!ret)
 		ret = workers_start(&mount->workers, mount->session, options->threads, err);
 	return ret ? ret : await_ready(mount, err);
 }
@@ -265,6 +267,7 @@ void mount_stop(struct mount *mount, int64_t deadline_ns)
 	if (front->files.tree)
 		notifier_stop(&front->notifier);
 	workers_stop(&mount->workers);
+	interrupts_stop(&front->interrupts);
 	if (mount->session)
 		fuse_session_destroy(mount->session);
 	if (front->files.tree)

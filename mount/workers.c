@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/sys.h"
 #include "base/thread.h"
+#include "mount/interrupt.h"
 
 static void free_buffer(void *buffer)
 {
@@ -51,6 +52,7 @@ static void *run(void *arg)
 	uint64_t one = 1;
 
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+	interrupts_allow();
 	pthread_cleanup_push(free_buffer, &buffer);
 	serve(workers, &buffer);
 	(void)!write(workers->ended_fd, &one, sizeof(one));
