@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "mount/notice.h"
 #include "mount/opened.h"
+#include "mount/reach.h"
 #include "mount/rings/files.h"
 #include "weir/feed.h"
 
@@ -46,6 +47,16 @@ static int find_right(const struct inode *inode, uid_t uid, bool write, struct h
 	return ret;
 }
 
+/* Rings write where they say: a handle that appends is opened again without that. */
+static int own_fd(const struct handle *handle)
+{
+	int flags = fcntl(handle->fd, F_GETFL);
+
+	if (flags >= 0 && flags & O_APPEND)
+		return reach_open_again(handle->fd, flags & O_ACCMODE);
+	return fcntl(handle->fd, F_DUPFD_CLOEXEC, 3);
+}
+
 static struct served *served_new(struct files *files, const struct handle *handle)
 {
 	struct weir_error err = WEIR_ERROR_INIT;
@@ -56,8 +67,8 @@ static struct served *served_new(struct files *files, const struct handle *handl
 		return NULL;
 	snprintf(name, sizeof(name), "file %llu of the mount",
 		 (unsigned long long)handle->inode->number);
-	served->fd = fcntl(handle->fd, F_DUPFD_CLOEXEC, 3);
-	if (served->fd >= 0 && weir_object_from_fd(files->ctx, handle->fd, name,
+	served->fd = own_fd(handle);
+	if (served->fd >= 0 && weir_object_from_fd(files->ctx, served->fd, name,
 						   WEIR_OBJECT_OPTS(.flags = WEIR_OBJECT_LIVE),
 						   &served->object, &err) == 0)
 		return served;
