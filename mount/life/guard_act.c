@@ -79,9 +79,21 @@ void watch_kill(const struct watch *watch)
 	syscall(SYS_pidfd_send_signal, watch->daemon, SIGKILL, NULL, 0);
 }
 
+/* Not the next daemon's, which may have come while we noticed the end of ours? */
+static bool is_still_ours(const struct anchor *before)
+{
+	struct anchor now = {.known = false};
+
+	if (!before->dir[0] || !anchor_is_ours(before->dir))
+		return false;
+	snprintf(now.dir, sizeof(now.dir), "%s", before->dir);
+	anchor_find(&now);
+	return !before->known || (now.known && now.connection == before->connection);
+}
+
 int watch_unmount(const struct watch *watch, bool lazy)
 {
-	if (!watch->anchor.dir[0] || !anchor_is_ours(watch->anchor.dir))
+	if (!is_still_ours(&watch->anchor))
 		return EINVAL;
 	return anchor_unmount(watch->anchor.dir, lazy);
 }

@@ -85,28 +85,18 @@ class Mount:
     def __init__(self, source, where, *options, preexec=None, command=MOUNT):
         self.where = where
         self.log = tempfile.TemporaryFile()
-        before = self.device()
         self.process = subprocess.Popen([command, "--foreground", *options, source, where],
                                         stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
                                         preexec_fn=preexec)
         self.pid = self.process.pid
         deadline = time.monotonic() + 20
-        while self.device() == before:
+        while " is mounted at " not in self.said():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"no mount: {self.said()}")
             time.sleep(0.005)
 
-    def device(self):
-        try:
-            return os.stat(self.where).st_dev
-        except PermissionError:  # mounted, and not for us
-            return -1
-        except OSError:
-            return None
-
     def said(self):
-        self.log.seek(0)
-        return self.log.read().decode(errors="replace")
+        return os.pread(self.log.fileno(), 1 << 20, 0).decode(errors="replace")
 
     def end(self, timeout=20):
         """Asks it to end, as a service manager would; its exit status."""
