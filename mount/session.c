@@ -257,6 +257,17 @@ static void detach(struct mount *mount, int64_t deadline_ns)
 	mount_detach(mount, true);
 }
 
+/* The path that libfuse remembers is freed by its unmounting alone; which does nothing else where the
+ * connection is gone, and is left out where it is not: something else may be mounted there by now. */
+static void end_session(struct mount *mount)
+{
+	struct pollfd fuse = {fuse_session_fd(mount->session), 0, 0};
+
+	if (poll(&fuse, 1, 0) == 1 && fuse.revents & POLLERR)
+		fuse_session_unmount(mount->session);
+	fuse_session_destroy(mount->session);
+}
+
 /* The notifier may wait for an answer of the workers, so it ends first. */
 void mount_stop(struct mount *mount, int64_t deadline_ns)
 {
@@ -269,7 +280,7 @@ void mount_stop(struct mount *mount, int64_t deadline_ns)
 	workers_stop(&mount->workers);
 	interrupts_stop(&front->interrupts);
 	if (mount->session)
-		fuse_session_destroy(mount->session);
+		end_session(mount);
 	if (front->files.tree)
 		files_fini(&front->files);
 	tree_destroy(front->tree);
