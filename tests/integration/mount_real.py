@@ -87,8 +87,10 @@ class Real(MountTest):
         for options in WAYS:
             mount = self.mount(*options)
             path = self.m("db")
-            with sqlite3.connect(path) as db:
+            db = sqlite3.connect(path)
+            with db:
                 db.execute("create table t (who int, n int)")
+            db.close()
             failures = []
 
             def worker(who):
