@@ -21,21 +21,12 @@ static inline bool identity_same(const struct identity *a, const struct identity
 	return a->ino == b->ino && a->dev == b->dev && a->generation == b->generation;
 }
 
-/* What open_by_handle_at() takes, copied out of struct file_handle. */
-#define IDENTITY_HANDLE_MAX 128
-struct identity_handle {
-	uint32_t bytes; /* 0: the file system makes none */
-	int32_t type;
-	unsigned char data[IDENTITY_HANDLE_MAX];
-};
-
 #define IDENTITY_STATX (STATX_BASIC_STATS | STATX_BTIME)
 
 /*
  * All there is to know of a name in a directory (not following links), or with an empty name of the
  * descriptor itself.  0, or an errno.
  */
-int identity_read(int dir, const char *name, struct statx *stat, struct identity *identity,
-		  struct identity_handle *handle);
+int identity_read(int dir, const char *name, struct statx *stat, struct identity *identity);
 
 #endif

@@ -161,7 +161,7 @@ static int describe_plain(struct front *front, int fd, const char *name,
 {
 	struct found found;
 	uint64_t number;
-	int error = identity_read(fd, name, &found.stat, &found.identity, &found.handle);
+	int error = identity_read(fd, name, &found.stat, &found.identity);
 
 	if (error)
 		return error;

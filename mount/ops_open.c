@@ -152,7 +152,7 @@ static int enter_created(struct front *front, struct inode *parent, const char *
 			 struct fuse_entry_param *entry, struct inode **out)
 {
 	struct found found = {.fd = -1}; /* the tree opens one when it needs it */
-	int error = identity_read(fd, "", &found.stat, &found.identity, &found.handle);
+	int error = identity_read(fd, "", &found.stat, &found.identity);
 
 	if (error)
 		return error;

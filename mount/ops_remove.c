@@ -24,9 +24,8 @@ static void lost_name(struct front *front, const struct identity *identity, bool
 
 static int identity_at(int dir, const char *name, struct identity *identity, bool *last)
 {
-	struct identity_handle handle;
 	struct statx stat;
-	int error = identity_read(dir, name, &stat, identity, &handle);
+	int error = identity_read(dir, name, &stat, identity);
 
 	if (!error)
 		*last = S_ISDIR(stat.stx_mode) || stat.stx_nlink == 1;

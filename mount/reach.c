@@ -50,7 +50,7 @@ int reach_name(int dir, const char *name, struct found *found)
 	found->fd = reach_open(dir, name, O_PATH, 0);
 	if (found->fd < 0)
 		return errno;
-	error = identity_read(found->fd, "", &found->stat, &found->identity, &found->handle);
+	error = identity_read(found->fd, "", &found->stat, &found->identity);
 	if (error) {
 		close(found->fd);
 		found->fd = -1;
@@ -72,24 +72,6 @@ int reach_open_again(int fd, int flags)
 }
 
 /* ---- Opening what lost its descriptor ---- */
-
-/* 0; ESTALE; or EPERM where handles cannot be opened here. */
-static int open_by_handle(const struct tree *tree, const struct identity_handle *handle, int *out)
-{
-	union {
-		struct file_handle head;
-		unsigned char room[sizeof(struct file_handle) + IDENTITY_HANDLE_MAX];
-	} copy;
-
-	copy.head.handle_bytes = handle->bytes;
-	copy.head.handle_type = handle->type;
-	memcpy(copy.room + sizeof(struct file_handle), handle->data, handle->bytes);
-	*out = open_by_handle_at(tree->root_fd, &copy.head, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (*out >= 0)
-		return 0;
-	return errno == ESTALE || errno == EMFILE || errno == ENFILE || errno == ENOMEM ? errno
-											: EPERM;
-}
 
 /* The names from an ancestor that is open down to the inode, deepest first. */
 struct way {
@@ -134,7 +116,7 @@ static int walk(const struct way *way, int *out)
 static int check_same(int fd, const struct identity *wanted)
 {
 	struct found found;
-	int error = identity_read(fd, "", &found.stat, &found.identity, &found.handle);
+	int error = identity_read(fd, "", &found.stat, &found.identity);
 
 	if (error)
 		return error;
@@ -166,16 +148,8 @@ static int open_by_name(struct tree *tree, struct inode *inode, int *out)
 
 static int open_inode(struct tree *tree, struct inode *inode, int *out)
 {
-	int error;
+	int error = open_by_name(tree, inode, out);
 
-	if (tree->handles && inode->handle && inode->identity.dev == tree->root->identity.dev) {
-		error = open_by_handle(tree, inode->handle, out);
-		if (error != EPERM && error != ESTALE)
-			return error;
-		if (error == EPERM)
-			tree->handles = false;
-	}
-	error = open_by_name(tree, inode, out);
 	if (error == ESTALE && tree->spare_fd) {
 		/* No name leads to it any more; whoever has it open has a descriptor. */
 		*out = tree->spare_fd(tree->spare_arg, inode);

@@ -101,7 +101,6 @@ static void free_dead(struct inode *dead)
 		next = dead->chain;
 		if (dead->fd >= 0)
 			close(dead->fd);
-		free(dead->handle);
 		free(dead->name);
 		free(dead);
 	}
@@ -184,7 +183,7 @@ void tree_rename(struct tree *tree, struct inode *inode, struct inode *parent, c
 	char *copy = parent ? strdup(name) : NULL;
 	struct past past;
 
-	/* Without memory for a name it has none: its handle may still find it. */
+	/* Without memory for a name it has none: the next lookup brings one. */
 	lock_take(&tree->lock);
 	past = rename_locked(tree, inode, copy ? parent : NULL, copy);
 	lock_drop(&tree->lock);
@@ -195,18 +194,9 @@ void tree_rename(struct tree *tree, struct inode *inode, struct inode *parent, c
 static struct inode *new_inode(uint64_t number, const struct found *found)
 {
 	struct inode *inode = calloc(1, sizeof(*inode));
-	size_t bytes = offsetof(struct identity_handle, data) + found->handle.bytes;
 
 	if (!inode)
 		return NULL;
-	if (found->handle.bytes) {
-		inode->handle = malloc(bytes);
-		if (!inode->handle) {
-			free(inode);
-			return NULL;
-		}
-		memcpy(inode->handle, &found->handle, bytes);
-	}
 	inode->number = number;
 	inode->identity = found->identity;
 	inode->type = found->stat.stx_mode & S_IFMT;
@@ -288,7 +278,7 @@ void tree_retire(struct tree *tree, const struct identity *identity)
 static int enter_root(struct tree *tree)
 {
 	struct found found = {.fd = -1};
-	int error = identity_read(tree->root_fd, "", &found.stat, &found.identity, &found.handle);
+	int error = identity_read(tree->root_fd, "", &found.stat, &found.identity);
 
 	if (error)
 		return error;
@@ -312,7 +302,6 @@ int tree_create(int root_fd, size_t fds_max, struct tree **out, struct weir_erro
 	list_init(&tree->idle);
 	tree->root_fd = root_fd;
 	tree->fds_max = fds_max;
-	tree->handles = true;
 	tree->bucket_count = BUCKETS_FIRST;
 	tree->buckets = calloc(tree->bucket_count, sizeof(*tree->buckets));
 	if (tree->buckets)

@@ -8,9 +8,10 @@
  *
  * How an inode is reached: by an O_PATH descriptor.  There may be more inodes than descriptors, so at
  * most `fds_max` are kept, the least recently used go first, and an inode without one is opened again
- * (reach.c): by the kernel's file handle where we may (CAP_DAC_READ_SEARCH, a file system that has
- * handles), for it finds the file wherever it was moved; else by name from the nearest ancestor that
- * has a descriptor, and what is found must be the same file.
+ * (reach.c): by name from the nearest ancestor that has a descriptor, and what is found must be the same
+ * file; else it is stale, and the kernel looks the name up again.  Not by the kernel's file handles: a
+ * process that may open those reaches every file of the file system, beneath its directory or not,
+ * and so the daemon gives that call up (life/confine.h).
  *
  * One lock guards all of it; nobody makes a system call that may wait while holding it.
  */
@@ -44,7 +45,6 @@ struct inode {
 	struct list idle;     /* in the tree's, while there is a descriptor that nobody pins */
 	struct inode *parent; /* counted; NULL: the root's, and for what has no name any more */
 	char *name;
-	struct identity_handle *handle; /* NULL: none */
 
 	/* To be used: opened.c, served.c, notice.c. */
 	struct opened *opened;
@@ -61,8 +61,7 @@ struct tree {
 	struct inode **buckets; /* a power of two of them */
 	size_t bucket_count, inode_count;
 	struct inode *root;
-	int root_fd;          /* not O_PATH: handles are opened beside it */
-	_Atomic bool handles; /* may be opened */
+	int root_fd; /* not O_PATH: handles are opened beside it */
 
 	int (*spare_fd)(void *arg, struct inode *inode); /* of what has no name; -1: none */
 	void *spare_arg;
@@ -84,7 +83,6 @@ struct found {
 	int fd;
 	struct statx stat;
 	struct identity identity;
-	struct identity_handle handle;
 };
 
 /*
