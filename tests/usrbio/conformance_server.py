@@ -1,772 +1,543 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Our daemon, over a real mount, against clients that write the raw memory and share nothing with it: what a client may
-rely on, and what a hostile one may try."""
-import ctypes
-import errno
-import fcntl
+"""The server's checks of the ring protocol, UB-1 to UB-52: weir-mount over a real mount, and a client that
+writes the raw memory.  Clients that must not meet are processes under users of their own."""
 import os
-import random
-import signal
-import stat
-import struct
-import threading
+import subprocess
 import time
-import unittest
 import uuid
 
 import raw
-from rig import (OTHER, THIRD, Child, RingTest, Weir, cpu_seconds, drive_start, leftover_keys, main, run_as,
-                 shared_mappings, shm_names, sized, take, wait_until)
+from rig import (OTHER, Child, leftover_keys, main, needs_root, readlink_error, run_as, sized, stat_error, statx_ino,
+                 wait_until)
+from served import MIB, ServerTest
 
-MIB = 1 << 20
+class Names(ServerTest):
+    def test_UB_01_sizes(self):
+        for entries, size in ((1, 4336), (4, 4624), (16, 5776), (64, 10384), (1024, 102544)):
+            self.assertEqual(raw.ring_bytes(entries), size)
+            self.assertIsNone(self.answer(f".r{entries}.t0", size=size))
+            self.assertEqual(self.answer(f".r{entries + 1}.t0", size=size), "EINVAL")
+            ring, iov = self.ring(entries), self.iov(65536)
+            _, ino = self.open("f", os.O_RDONLY)
+            for _ in range(3):  # the places of completions and submissions lie where both ends think
+                self.assertEqual(ring.do(*[(iov, 16 * i, ino, i, 16) for i in range(entries)]), [16] * entries)
 
+    def test_UB_05_destroyed_by_decimal_flags(self):
+        for flags in (1, 2, 3, 10):
+            identity = str(uuid.uuid4())
+            created, destroyed = f"{identity}.r0.t0.f{flags:b}", f"{identity}.r0.t0.f{flags}"
+            self.closing(raw.Ring(self.mount, 4, key=created)).key = None
+            self.assertEqual(self.mount.keys(), [created])
+            self.assertIsNone(self.mount.unregister(destroyed))
+            self.assertEqual(self.mount.keys(), [])
+        ring = self.ring(4, flags=2)
+        self.assertEqual(self.mount.unregister(ring.key[:-2] + "3"), "ENOENT")
+        self.assertEqual(self.mount.unregister(ring.key.replace(".t0", ".t1")[:-2] + "2"), "ENOENT")
 
-def stat_now(path):
-    """statx with AT_STATX_FORCE_SYNC and AT_SYMLINK_NOFOLLOW: what the daemon says, not what the kernel remembers."""
-    if raw.libc.statx(-100, os.fsencode(path), 0x2100, 0x7FF, ctypes.create_string_buffer(256)):
-        raise OSError(ctypes.get_errno(), path)
-
-
-class Server(RingTest):
-    OPTIONS = ("--read-write",)
-
-    def setUp(self):
-        super().setUp()
-        self.content = self.pattern("f", 300007)
-        self.daemon = self.start(Weir, *self.OPTIONS)
-        self.mount = raw.Mount(self.point)
-
-    def tearDown(self):
-        self.assertTrue(self.daemon.alive(), "the daemon died: " + self.daemon.said())
-
-    def pair(self, entries=8, size=1 << 16, block=0, **how):
-        iov = self.closing(raw.Iov(self.mount, size, block))
-        return iov, self.closing(raw.Ring(self.mount, entries, **how))
-
-    def honest(self):
-        """Another client finds nothing changed."""
-        iov, ring = self.pair()
-        _, ino = self.open("f")
-        self.assertEqual(ring.do((iov, 0, ino, 100, 4096)), [4096])
-        self.assertEqual(iov.read(0, 4096), self.content[100:4196])
-
-    def link(self, key, size=8192, target=None):
-        """What SYMLINK answers for an object of that size."""
-        shared = raw.Shared(size, mapped=0)
-        try:
-            answer = self.mount.register(target or shared.path, key)
-            if answer is None:
-                self.mount.unregister(key)
-            return answer
-        finally:
-            shared.close()
-
-
-class Names(Server):
-    def test_UB_06_RG_18_19_answers(self):
-        one = str(uuid.uuid4())
-        for key, expected in (
-                ("not-a-uuid", "EIO"), (one[:-1], "EIO"), ("{" + one + "}", "EIO"), (one.replace("-", ""), "EIO"),
-                (one + ".b0", "EINVAL"), (one + ".b-1", "EINVAL"), (one + ".bx", "EINVAL"), (one + ".b8193", "EINVAL"),
-                (one + ".r0.px.t0", "EINVAL"), (one + ".r0.t-1", "EINVAL"), (one + ".r0.t0.f2", "EINVAL"),
-                (one + ".t0", "EINVAL"), (one + ".ph", "EINVAL"), (one + ".f1", "EINVAL"), (one + ".r42.t0", "EINVAL"),
-                (one + ".r41.t0", None), (one + ".w-999.pl.t5.f11", None), (one + ".b8192", None)):
-            self.assertEqual(self.link(key), expected, key)
-        self.honest()
-
-    def test_UB_07_RG_17_sizes_that_are_no_ring(self):
-        for size in (0, 1, 4095, 4144, 4239, 4240, 4335):
-            self.assertEqual(self.link(f"{uuid.uuid4()}.r0.t0", size), "EINVAL", size)
-        self.assertIsNone(self.link(f"{uuid.uuid4()}.r0.t0", 4336))
-        self.assertIsNotNone(self.link(f"{uuid.uuid4()}.r0.t0", 1 << 40), "more entries than a ring may have")
-        self.honest()
-
-    def test_UB_08_RG_19_odd_but_accepted(self):
-        for attributes in (".r0", ".r0.t0.q7", ".r0.r1.t0.t5", ".w0..t0", ".t0.r0"):
-            self.assertIsNone(self.link(str(uuid.uuid4()) + attributes), attributes)
-        self.assertEqual(self.link(str(uuid.uuid4()) + ".r0.t0" + ".q1" * 1400), "ENAMETOOLONG")
-
-    def test_UB_09_upper_case(self):
-        iov = self.closing(raw.Iov(self.mount, 4096, key=str(uuid.uuid4()).upper()))
-        ring = self.closing(raw.Ring(self.mount, 4))
-        _, ino = self.open("f")
-        self.assertEqual(ring.do((iov, 0, ino, 0, 100)), [100])
-
-    def test_UB_10_RG_20_targets(self):
-        folder = "/dev/shm/weir-test-" + uuid.uuid4().hex
-        os.mkdir(folder)
-        self.addCleanup(os.rmdir, folder)
-        inside = os.path.join(folder, "x")
-        with open(inside, "wb") as file:
-            file.write(b"x" * 4096)
-        self.addCleanup(os.unlink, inside)
-        plain = self.path("f")
-        pipe = "/dev/shm/weir-test-pipe-" + uuid.uuid4().hex
-        os.mkfifo(pipe)
-        self.addCleanup(os.unlink, pipe)
-        alias = "/dev/shm/weir-test-link-" + uuid.uuid4().hex
-        os.symlink("/etc/passwd", alias)
-        self.addCleanup(os.unlink, alias)
-        for target, expected in ((plain, "EACCES"), ("/etc/passwd", "EACCES"), (inside, "EACCES"),
-                                 ("/dev/shm/../etc/passwd", "EACCES"), ("/dev/shm/not-there", "EINVAL"),
-                                 (folder, "EINVAL"), (pipe, "EINVAL"), (alias, ("EACCES", "EINVAL"))):
-            self.assertIn(self.mount.register(target, str(uuid.uuid4())), (expected, *expected), target)
-        self.honest()
-
-    def test_UB_10_RG_20_another_users_object(self):
-        theirs = raw.Shared(8192, mode=0o666)
-        self.addCleanup(theirs.close)
-        answer = run_as(OTHER, lambda: raw.Mount(self.point).register(theirs.path, str(uuid.uuid4())))
-        self.assertEqual(answer, "EACCES")
-
-    def test_UB_11_12_what_stands_in_a_fresh_ring(self):
-        ring = self.closing(raw.Ring(self.mount, 4))
-        self.assertFalse(os.path.exists("/dev/shm/" + ring.name))
-        self.assertEqual(ring.semaphore_bytes(), b"\0" * 8 + b"\x80" + b"\0" * 23)
-        self.assertEqual(ring.read(0, 16), b"\0" * 16)
-        self.honest()
-
-    def test_UB_13_RG_31_two_users(self):
-        iov = self.closing(raw.Iov(self.mount, 4096))
-        path = self.mount.link(iov.key)
-
-        def look():
-            answers = [iov.key in os.listdir(self.mount.iovs)]
-            for call in (stat_now, os.readlink, os.unlink):
-                try:
-                    call(path)
-                    answers.append(None)
-                except OSError as error:
-                    answers.append(errno.errorcode[error.errno])
-            return answers
-
-        self.assertEqual(run_as(OTHER, look), [False, "EPERM", "EPERM", "EPERM"])
-        self.assertEqual(os.readlink(path), "/dev/shm/" + iov.name)
-        owner = os.lstat(path)
-        self.assertEqual((stat.S_IFMT(owner.st_mode), owner.st_mode & 0o777, owner.st_uid), (stat.S_IFLNK, 0o400, 0))
-        theirs = Child(lambda pipe: self.hold(pipe), OTHER)
-        key = theirs.receive()
-        self.assertNotIn(key, os.listdir(self.mount.iovs))
-        for call in (os.readlink, os.unlink):
-            with self.assertRaises(PermissionError) as raised:
-                call(self.mount.link(key))
-            self.assertEqual(raised.exception.errno, errno.EPERM)
-        theirs.send("end")
-        theirs.result()
-
-    def hold(self, pipe):
-        iov = raw.Iov(raw.Mount(self.point), 4096)
-        pipe.send(iov.key)
-        pipe.recv()
-        iov.close()
-
-    def test_UB_14_the_doorbells(self):
-        for name in ("submit-ios", "submit-ios.ph", "submit-ios.pl"):
-            link = self.mount.link(name)
-            target = os.readlink(link)
-            self.assertRegex(target, r"^/dev/shm/sem\.hf3fs-submit-ios\.[0-9a-f-]{36}$")
-            run_as(OTHER, lambda at=target: os.close(os.open(at, os.O_RDWR)))
-            self.assertEqual(self.mount.unregister(name), "EPERM")
-            self.assertEqual(self.mount.register("/dev/shm/x", name), "EEXIST")
-
-    def test_UB_05_the_vendors_way_of_destroying(self):
-        for flags in (2, 3):
-            ring = raw.Ring(self.mount, 4, flags=flags)
-            self.assertIsNone(self.mount.unregister(ring.key.replace(f".f{flags:b}", f".f{flags}")))
-            ring.key = None
-            ring.close()
-        self.assertEqual(self.mount.keys(), [])
+    def test_UB_06_answers_to_symlink(self):
+        for attributes in (".b0", ".b-1", ".bx", ".b", ".b8193", ".r0.px.t0", ".r0.t-1", ".r0.t0.f12", ".r0.t0.fx",
+                           ".t0", ".ph", ".f1", ".r42.t0", ".w42.t0"):
+            self.assertEqual(self.answer(attributes), "EINVAL", attributes)
+        for attributes in ("", ".b1", ".b8192", ".b4096junk", ".r0.t0", ".w-5.pl.t7", ".r41.t0", ".r0.p.t0.f11",
+                           ".r0.pn.t0", ".t5.f1.ph.r3"):
+            self.assertIsNone(self.answer(attributes), attributes)
+        whole = str(uuid.uuid4())
+        for key in ("nonsense", whole[:-1], "{" + whole + "}", whole.replace("-", ""), whole[:-1] + "g", whole + "0",
+                    ".r0.t0"):
+            self.assertEqual(self.answer("", key=key), "EIO", key)
+        self.assertEqual(self.answer("", target="/dev/shm/there-is-none-" + whole), "EINVAL")
+        fifo = "/dev/shm/hf3fs-iov-fifo-" + whole
+        os.mkfifo(fifo)
+        self.addCleanup(os.unlink, fifo)
+        self.assertEqual(self.answer("", target=fifo), "EINVAL")
+        ours = self.iov()
+        self.assertEqual(self.mount.register(self.shared().path, ours.key), "EEXIST")
+        self.assertEqual(self.mount.register(self.shared().path, ours.key + ".b4096"), "EEXIST")
+        self.assertEqual(self.mount.keys(), [ours.key])
 
     def test_same_id_twice(self):
-        iov = self.closing(raw.Iov(self.mount, 4096))
-        self.assertEqual(self.link(iov.key + ".b4096"), "EEXIST")
-        self.assertEqual(self.link(iov.key), "EEXIST")
+        iov = self.iov()
+        for key in (iov.key + ".b4096", iov.key + ".r0.t0", iov.key.upper() + ".b8192"):
+            self.assertEqual(self.mount.register(self.shared().path, key), "EEXIST")
+        self.assertEqual(self.mount.keys(), [iov.key])
 
-    def test_nothing_else_is_made_there(self):
-        for call in (lambda: os.mkdir(self.mount.link("d")), lambda: os.close(os.open(self.mount.link("c"), os.O_CREAT)),
-                     lambda: os.rename(self.mount.link("submit-ios"), self.mount.link("y")),
-                     lambda: os.chmod(self.mount.iovs, 0o700), lambda: os.rmdir(self.mount.iovs)):
-            with self.assertRaises(OSError) as raised:
-                call()
-            self.assertIn(raised.exception.errno, (errno.EPERM, errno.EROFS, errno.EACCES))
+    def test_UB_07_ring_objects_too_small(self):
+        for size in (0, 4095, 4144, 4239, 4335):
+            for attributes in (".r0.t0", ".w0.t0", ".r-1.t0"):
+                self.assertEqual(self.answer(attributes, self.closing(raw.Shared(size)).path), "EINVAL", size)
+        self.assertIsNone(self.answer(".r0.t0", size=4336))
+        self.assertWorks()
 
-    def test_RG_21_a_target_that_is_swapped(self):
-        """Ours and somebody else's object change places all the time: never is theirs registered as ours."""
-        name, other = ("/dev/shm/weir-swap-" + uuid.uuid4().hex for _ in range(2))
-
-        def swapper(pipe):
-            with open(other, "wb") as file:
-                file.truncate(8192)
-            os.chmod(other, 0o666)
-            pipe.send("made")
-            pipe.recv()
-
-        with open(name, "wb") as file:
-            file.truncate(4096)
-        theirs = Child(swapper, OTHER)
-        theirs.receive()
-        stop = threading.Event()
-
-        def swap():
-            while not stop.is_set():
-                ctypes.CDLL(None).renameat2(-100, os.fsencode(name), -100, os.fsencode(other), 2)
-
-        thread = threading.Thread(target=swap)
-        thread.start()
-        try:
-            for _ in range(sized(1000, 10**6)):
-                key = str(uuid.uuid4())
-                if self.mount.register(name, key) is None:
-                    self.assertEqual(self.mount.unregister(key), None)
-        finally:
-            stop.set()
-            thread.join()
-            theirs.send("end")
-            theirs.result()
-            for path in (name, other):
-                os.unlink(path)
-        self.honest()
-
-
-class Files(Server):
-    def test_UB_17_the_ioctls(self):
-        os.mkdir(os.path.join(self.files, "d"))
-        for name in ("f", "d", "3fs-virt", "."):
-            fd = os.open(self.path(name), os.O_RDONLY)
-            self.assertEqual(raw.magic(fd), 0x8F3F5FFF, name)
-            self.assertEqual(raw.magic(fd, raw.VERSION_IOCTL), 1)
-            self.assertEqual(raw.magic(fd, raw.PATH_IOCTL), len(os.path.realpath(self.point)))
-            name_of = bytearray(32)
-            fcntl.ioctl(fd, raw.NAME_IOCTL, name_of)
-            self.assertIn(0, name_of)
-            with self.assertRaises(OSError):
-                fcntl.ioctl(fd, 0x80046877, bytearray(4))
-            os.close(fd)
-
-    def test_UB_18_one_number_everywhere(self):
-        for n in range(20):
-            self.make(f"n{n}", bytes([n]) * 4096)
-        seen = {}
-        iov, ring = self.pair()
-        for entry in os.scandir(self.point):
-            if entry.name != "3fs-virt" and entry.is_file():
-                self.assertEqual(entry.inode(), os.stat(entry.path).st_ino)
-                fd, ino = self.open(entry.name)
-                self.assertEqual(ino, entry.inode())
-                self.assertNotIn(ino, seen)
-                self.assertLess(ino, 1 << 56)
-                seen[ino] = entry.name
-                self.assertEqual(ring.do((iov, 0, ino, 0, 4096)), [4096])
-                self.assertEqual(iov.read(0, 4096), os.pread(fd, 4096, 0))
-        os.unlink(self.path("n3"))
-        self.make("n3", b"again")
-        self.assertNotIn(os.stat(self.path("n3")).st_ino, seen)
-
-    def test_UB_34_35_36_ends_and_holes(self):
-        with open(os.path.join(self.files, "holes"), "wb") as file:
-            file.write(b"a" * 4096)
-            file.seek(1 << 20)
-            file.write(b"b" * 4096)
-            file.truncate(2 << 20)
-        os.chmod(os.path.join(self.files, "holes"), 0o666)
-        _, ino = self.open("holes")
-        _, f = self.open("f")
-        iov, ring = self.pair(size=4 << 20)
-        strict = self.closing(raw.Ring(self.mount, 8, flags=2))
-        self.assertEqual(ring.do((iov, 0, f, 0, 100), (iov, 0, f, 300000, 100), (iov, 0, f, 300007, 5),
-                                 (iov, 0, f, 1 << 40, 5)), [100, 7, 0, 0])
-        iov.write(0, b"\xff" * (3 << 20))
-        self.assertEqual(ring.do((iov, 0, ino, 0, (1 << 20) + 4096)), [(1 << 20) + 4096])
-        self.assertEqual(iov.read(0, (1 << 20) + 4096), b"a" * 4096 + b"\0" * ((1 << 20) - 4096) + b"b" * 4096)
-        self.assertEqual(strict.do((iov, 0, ino, 0, (1 << 20) + 4096)), [-errno.ENODATA])
-        result, = ring.do((iov, 0, ino, 0, 8192))
-        self.assertEqual(iov.read(0, result), (b"a" * 4096 + b"\0" * 4096)[:result])
-        self.assertEqual(strict.do((iov, 0, ino, 0, 4096)), [4096])
-        self.assertGreaterEqual(strict.do((iov, 0, ino, 0, 8192))[0], 4096)
-
-    def test_UB_38_39_RG_07_to_14_what_does_not_fit(self):
-        os.mkdir(os.path.join(self.files, "d"))
-        iov, ring = self.pair(entries=16)
-        blocked = self.closing(raw.Iov(self.mount, 1 << 16, block=4096))
+    def test_UB_08_absent_unknown_and_repeated_parts(self):
+        iov = self.iov()
         _, ino = self.open("f")
-        _, writable = self.open("f", os.O_WRONLY)
-        folder = os.open(self.path("d"), os.O_RDONLY)
-        self.addCleanup(os.close, folder)
-        self.make("g", b"g" * 10)
-        unopened = os.stat(self.path("g")).st_ino
-        size = 1 << 16
-        self.assertEqual(ring.do(
-            (b"\0" * 16, 0, ino, 0, 1), (ring.id, 0, ino, 0, 1), (uuid.uuid4().bytes, 0, ino, 0, 1),
-            (iov, size, ino, 0, 1), (iov, size + 1, ino, 0, 1), (iov, 0, ino, 0, size + 1), (iov, 1, ino, 0, 2**63),
-            (iov, 2**64 - 1, ino, 0, 2), (iov, 0, ino, 2**63, 1), (iov, 0, ino, 2**64 - 1, 2),
-            (blocked, 4095, ino, 0, 2), (blocked, 4096, ino, 0, 4096)),
-            [-22] * 11 + [4096])
-        self.assertEqual(ring.do((iov, 0, unopened, 0, 1), (iov, 0, 12345678, 0, 1), (iov, 0, 0, 0, 1),
-                                 (iov, 0, os.fstat(folder).st_ino, 0, 1), (iov, 0, 2**64 - 2, 0, 1),
-                                 (iov, 0, ino, 5, 10), (iov, 0, ino, 0, 0), (iov, size, ino, 0, 0)),
-                         [-9, -9, -9, -9, -9, 10, 0, 0])
-        self.assertEqual(iov.read(0, 10), self.content[5:15])
-        self.assertEqual(ring.do((iov, 0, ino, 0, 1), (iov, size - 1, ino, 0, 2)), [1, -22])
-
-    def test_UB_38_RG_13_the_other_direction(self):
-        self.make("r", b"r" * 100)
-        self.make("w", b"w" * 100)
-        _, read_only = self.open("r", os.O_RDONLY)
-        _, write_only = self.open("w", os.O_WRONLY)
-        iov, reader = self.pair()
-        writer = self.closing(raw.Ring(self.mount, 8, write=True))
-        self.assertEqual(reader.do((iov, 0, write_only, 0, 1), (iov, 0, read_only, 0, 1)), [-13, 1])
-        self.assertEqual(writer.do((iov, 0, read_only, 0, 1), (iov, 0, write_only, 0, 1)), [-13, 1])
-
-    def test_RG_12_rights_end_with_the_last_close(self):
-        iov, ring = self.pair()
-        fd = os.open(self.path("f"), os.O_RDONLY)
-        again = os.dup(fd)
-        ino = os.fstat(fd).st_ino
-        os.close(fd)
-        self.assertEqual(ring.do((iov, 0, ino, 0, 1)), [1])
-        os.close(again)
-        self.assertTrue(wait_until(lambda: ring.do((iov, 0, ino, 0, 1)) == [-9]))
-
-    def test_UB_38_RG_11_RG_12_RG_31_two_users_do_not_reach_each_other(self):
-        self.make("secret", b"secret" * 100, 0o600)
-        _, ino = self.open("secret")
-        mine = self.closing(raw.Iov(self.mount, 4096))
-
-        def other():
-            mount = raw.Mount(self.point)
-            iov, ring = raw.Iov(mount, 4096), raw.Ring(mount, 8)
-            fd = os.open(os.path.join(self.point, "f"), os.O_RDONLY)
-            f = os.fstat(fd).st_ino
-            answers = ring.do((iov, 0, ino, 0, 100), (mine.id, 0, f, 0, 100), (iov, 0, f, 0, 100))
-            ring.close()
-            iov.close()
-            return answers
-
-        self.assertEqual(run_as(OTHER, other), [-9, -22, 100])
-        self.assertEqual(mine.read(0, 4096), b"\0" * 4096)
-
-    def test_UB_40_RG_read_only(self):
-        self.daemon.release()
-        self.daemon = self.start(Weir)
-        self.mount.forget_doorbells()
-        iov, reader = self.pair()
-        writer = self.closing(raw.Ring(self.mount, 8, write=True))
-        _, ino = self.open("f", os.O_RDONLY)
-        self.assertEqual(writer.do((iov, 0, ino, 0, 1), (b"\0" * 16, 0, 1, 0, 1)), [-30, -30])
-        self.assertEqual(reader.do((iov, 0, ino, 0, 100)), [100])
-        for thing in (iov, reader, writer):
-            self.assertIsNone(thing.unregister())
-        with self.assertRaises(OSError) as raised:
-            os.open(self.path("f"), os.O_RDWR)
-        self.assertEqual(raised.exception.errno, errno.EROFS)
-
-    def test_UB_41_overlap_is_allowed(self):
-        iov, ring = self.pair()
-        _, ino = self.open("f")
-        self.assertEqual(ring.do((iov, 0, ino, 0, 4096), (iov, 100, ino, 4096, 4096)), [4096, 4096])
-
-    def test_UB_42_RG_08_one_large_request(self):
-        size = sized(64, 256) * MIB
-        big = self.pattern("big", size)
-        _, ino = self.open("big")
-        iov, ring = self.pair(size=size)
-        self.assertEqual(ring.do((iov, 0, ino, 0, size), seconds=60), [size])
-        self.assertEqual(iov.read(0, size), big)
-
-    def test_UB_43_writes(self):
-        self.make("w", b"")
-        fd, ino = self.open("w")
-        iov, ring = self.pair(write=True)
-        data = random.Random(3).randbytes(50000)
-        iov.write(0, data)
-        self.assertEqual(ring.do((iov, 0, ino, 1000, 50000)), [50000])
-        fcntl.ioctl(fd, raw.FSYNC_IOCTL)
-        self.assertEqual(os.stat(self.path("w")).st_size, 51000)
-        self.assertEqual(os.pread(fd, 60000, 0), b"\0" * 1000 + data)
-
-
-class Rings(Server):
-    def test_UB_23_one_entry(self):
-        answer = self.drive("entries=1", f"count={sized(3000, 10000)}")
-        self.assertEqual(answer["done"], sized(3000, 10000))
-
-    def test_UB_24_RG_33_random(self):
-        for entries in (2, 3, 7, 8, 9, 64):
-            count = sized(3000, 10**6)
-            self.assertEqual(self.drive(f"entries={entries}", f"count={count}", "submit=3")["done"], count)
-
-    def test_UB_25_a_slow_request_holds_nobody_back(self):
-        big = 32 * MIB
-        self.pattern("big", big)
-        _, slow = self.open("big")
-        _, ino = self.open("f")
-        iov, ring = self.pair(entries=4, size=big + 4096)
-        ring.prepare(iov, 4096, slow, 0, big)
-        ring.submit()
-        for _ in range(20):
-            slot = ring.prepare(iov, 0, ino, 0, 100)
-            ring.submit()
-            self.assertTrue(wait_until(lambda: ring.word(raw.SQE_TAIL) == ring.head), "taken at once")
-            self.assertIn(slot, [index for index, _, _ in ring.wait(1)])
-        ring.wait(1, 10)
-
-    def test_UB_29_RG_25_nobody_rings_the_bell(self):
-        iov, ring = self.pair()
-        _, ino = self.open("f")
-        ring.prepare(iov, 0, ino, 0, 10)
-        self.assertLess(take(2, lambda: ring.poll()), 0.2)
-        ring.prepare(iov, 0, ino, 0, 10)
-        self.assertLess(take(2, lambda: ring.poll()), 0.1)
-
-    def test_UB_31_negative_depth(self):
-        iov, ring = self.pair(depth=-2)
-        _, ino = self.open("f")
-        self.assertEqual(ring.do(*[(iov, 0, ino, n, 10) for n in range(5)]), [10] * 5)
-
-    def test_UB_32_RG_32_a_partial_batch_and_its_time(self):
-        iov, ring = self.pair(depth=-4, timeout=200)
-        _, ino = self.open("f")
-        for n in range(2):
-            ring.prepare(iov, 0, ino, n, 10)
-        start = time.monotonic()
-        ring.submit()
-        self.assertEqual(len(ring.wait(2)), 2)
-        self.assertGreater(time.monotonic() - start, 0.15)
-        self.assertLess(time.monotonic() - start, 0.6)
-
-    def test_UB_33_depth_above_the_entries(self):
-        with self.assertRaises(OSError) as raised:
-            raw.Ring(self.mount, 4, depth=5)
-        self.assertEqual(raised.exception.errno, errno.EINVAL)
-
-    def test_RG_01_RG_03_markers(self):
-        for offset in (raw.SQE_HEAD, raw.CQE_TAIL):
-            for value in (-1, -2**31, 9, 2**31 - 1, 1000):
-                iov, ring = self.pair()
-                _, ino = self.open("f")
-                ring.prepare(iov, 0, ino, 0, 10)
-                ring.set_word(offset, value)
-                ring.submit()
-                self.assertTrue(wait_until(lambda: ring.key not in self.mount.keys()), (offset, value))
-                ring.key = None
-        self.honest()
-
-    def test_RG_03_a_tail_ahead_of_the_head(self):
-        iov, ring = self.pair()
-        _, ino = self.open("f")
-        ring.prepare(iov, 0, ino, 0, 10)
-        ring.set_word(raw.CQE_TAIL, 3)
-        ring.submit()
-        self.assertTrue(wait_until(lambda: ring.key not in self.mount.keys()))
-        ring.key = None
-        self.honest()
-
-    def test_RG_02_words_of_the_server(self):
-        iov, ring = self.pair()
-        _, ino = self.open("f")
-        for value in (5, -1, 2**31 - 1):
-            ring.set_word(raw.SQE_TAIL, value)
-            slot = ring.prepare(iov, 0, ino, 0, 10)
-            ring.submit()
-            self.assertTrue(wait_until(lambda: ring.word(raw.CQE_HEAD) != ring.tail))
-            self.assertEqual([index for index, _, _ in ring.poll()], [slot])
-
-    def test_RG_04_RG_05_indices(self):
-        iov, ring = self.pair()
-        _, ino = self.open("f")
-        for index in (-1, 9, 2**31 - 1, -2**31):
-            ring.prepare(iov, 0, ino, 0, 10, submission=index)
-            ring.submit()
-            (_, result, _), = ring.wait(1)
-            self.assertEqual(result, -22, index)
-            ring.free = list(range(8))
-        slot = ring.prepare(iov, 0, ino, 0, 10)
-        ring.prepare(iov, 0, ino, 5, 10, slot=7, submission=slot)
-        ring.submit()
-        results = [result for _, result, _ in ring.wait(2)]
-        self.assertEqual(len(results), 2)
-        self.assertTrue(set(results) <= {10, -22}, results)
-        self.honest()
-
-    def test_RG_06_UB_49_a_thread_flips_every_field(self):
-        """Each word of the args changes all the time: what is read is within the buffer, or refused."""
-        iov, ring = self.pair(size=1 << 16)
-        guard = self.closing(raw.Iov(self.mount, 1 << 16))
-        guard.write(0, b"\x5a" * (1 << 16))
-        _, ino = self.open("f")
-        stop = threading.Event()
-        chance = random.Random(6)
-        odd = (0, 1, 4095, 1 << 16, (1 << 16) - 10, 2**63, 2**64 - 1, ino, 300000)
-
-        def flip():
-            while not stop.is_set():
-                ring.write(16 + 56 * chance.randrange(8) + 16 + 8 * chance.randrange(4),
-                           struct.pack("<Q", chance.choice(odd)))
-
-        thread = threading.Thread(target=flip)
-        thread.start()
-        done = 0
-        try:
-            while done < sized(3000, 10**6):
-                while ring.free:
-                    ring.prepare(iov, 0, ino, 0, 4096)
-                ring.submit()
-                for _, result, _ in ring.wait(1):
-                    self.assertTrue(result in (-22, -9, -14) or 0 <= result <= 1 << 16, result)
-                    done += 1
-        finally:
-            stop.set()
-            thread.join()
-        self.assertEqual(guard.read(0, 1 << 16), b"\x5a" * (1 << 16))
-        self.honest()
-
-    def test_RG_15_UB_49_a_buffer_that_shrinks(self):
-        _, ino = self.open("f")
-        for size in (0, 4096):
-            iov, ring = self.pair(size=1 << 16, entries=8)
-            self.assertEqual(ring.do((iov, 0, ino, 0, 60000)), [60000])
-            iov.resize(size)
-            result, = ring.do((iov, 8192, ino, 0, 4096))
-            self.assertIn(result, (4096, -errno.EFAULT))
-        self.honest()
-
-    def test_RG_15_UB_49_a_ring_that_shrinks(self):
-        for size in (0, 4096):
-            _, ring = self.pair(entries=64)
-            keys = {ring.key}
-            ring.resize(size)
-            libc_post = self.mount.doorbell()
-            raw.libc.sem_post(libc_post)
-            if size == 0:
-                self.assertTrue(wait_until(lambda: not keys & set(self.mount.keys())))
-                ring.key = None
-        self.honest()
-
-    def test_RG_24_never_collects(self):
-        iov, ring = self.pair(entries=4)
-        _, ino = self.open("f")
-        for _ in range(4):
-            ring.prepare(iov, 0, ino, 0, 10)
-        ring.submit()
-        self.assertTrue(wait_until(lambda: ring.word(raw.CQE_HEAD) == 4))
-        before = cpu_seconds(self.daemon.pid)
-        time.sleep(1)
-        self.assertLess(cpu_seconds(self.daemon.pid) - before, 0.3)
-        self.assertEqual(len(ring.wait(4)), 4)
-        self.honest()
-
-    def test_RG_26_27_bells_and_garbage(self):
-        iov, ring = self.pair()
-        _, ino = self.open("f")
-        bell = self.mount.doorbell()
-        for garbage in (b"\xff" * 32, b"\0" * 32, struct.pack("<QQ", 2**31 - 1, 0) + b"\x07" * 16):
-            ctypes.memmove(bell, garbage, 32)
-            ctypes.memmove(ring.semaphore, garbage, 32)
-            slot = ring.prepare(iov, 0, ino, 0, 10)  # not posted: glibc ends a program that posts to garbage
-            self.assertTrue(wait_until(lambda s=slot: s in [i for i, _, _ in ring.poll()]), garbage[:4])
-        for semaphore in (bell, ring.semaphore):
-            ctypes.memmove(semaphore, b"\0" * 8 + b"\x80" + b"\0" * 23, 32)
-        stop = time.monotonic() + 1
-        while time.monotonic() < stop:
-            for _ in range(1000):
-                raw.libc.sem_post(bell)
-        self.honest()
-
-    def test_RG_28_two_processes_one_ring(self):
-        iov, ring = self.pair()
-        _, ino = self.open("f")
-
-        def other(_):
-            for _ in range(200):
-                if ring.free:
-                    ring.prepare(iov, 0, ino, 0, 10)
-                ring.submit()
-                ring.poll()
-
-        children = [Child(other) for _ in range(2)]
-        other(None)
-        for child in children:
-            child.result()
-        self.honest()
-
-    def test_RG_29_others_do_not_wait_for_a_busy_ring(self):
-        big = 64 * MIB
-        self.pattern("big", big)
-        _, slow = self.open("big")
-        _, ino = self.open("f")
-        iov, ring = self.pair(size=big)
-        busy = self.closing(raw.Ring(self.mount, 8))
-        for n in range(8):
-            busy.prepare(iov, 0, slow, 0, big)
-        busy.submit()
-        times = []
-        small = self.closing(raw.Iov(self.mount, 4096))
-        for _ in range(50):
-            start = time.monotonic()
-            self.assertEqual(ring.do((small, 0, ino, 0, 10)), [10])
-            times.append(time.monotonic() - start)
-        self.assertLess(sorted(times)[45], 0.1)
-        busy.wait(8, 30)
-
-    def test_RG_30_UB_51_removed_while_it_runs(self):
-        big = 8 * MIB
-        self.pattern("big", big)
-        _, ino = self.open("big")
-        for n in range(sized(40, 10**5)):
-            iov, ring = raw.Iov(self.mount, big), raw.Ring(self.mount, 4)
-            ring.prepare(iov, 0, ino, 0, big)
-            ring.submit()
-            first, second = (iov, ring) if n % 2 else (ring, iov)
-            first.unregister()
-            if first is iov:
-                (_, result, _), = ring.wait(1)
-                self.assertIn(result, (big, -22))
-                self.assertEqual(ring.do((iov, 0, ino, 0, 10)), [-22])
-            second.close()
-            first.close()
-        self.assertEqual(self.mount.keys(), [])
-        self.assertTrue(wait_until(lambda: shared_mappings(self.daemon.pid) == 0))
-        self.honest()
-
-    def test_RG_34_userdata_is_echoed(self):
-        iov, ring = self.pair()
-        _, ino = self.open("f")
-        for userdata in (0, 1, 2**64 - 1, 0xdeadbeef):
-            ring.prepare(iov, 0, ino, 0, 10, userdata=userdata)
-            ring.submit()
-            self.assertEqual(ring.wait(1)[0][2], userdata)
-
-    def test_RG_35_short_reads_touch_nothing_more(self):
-        iov, ring = self.pair()
-        _, ino = self.open("f")
-        iov.write(0, b"\xee" * 4096)
-        self.assertEqual(ring.do((iov, 0, ino, 300000, 4096)), [7])
-        self.assertEqual(iov.read(0, 4096), self.content[300000:] + b"\xee" * 4089)
-
-    def test_RG_22_limits_for_a_user(self):
-        def greedy():
-            mount = raw.Mount(self.point)
-            made = []
+        for attributes in (".r0", ".r0.t0.q7.zebra..", ".w0.r0.t0", ".r9.r0.t5.t0", ".r0.ph.pl.p.t0"):
+            ring = self.ring(8, attributes=attributes)
+            self.assertEqual(ring.do((iov, 0, ino, 10, 100)), [100], attributes)
+        ring = self.ring(8, attributes=".r0.w0.t0")
+        self.assertEqual(ring.do((iov, 0, ino, 10, 100)), [100])
+        directory = os.open(self.mount.iovs, os.O_RDONLY | os.O_DIRECTORY)
+        self.addCleanup(os.close, directory)
+        for length, answer in ((1024, None), (1025, 36), (4000, 36), (4096, 36)):
+            key, got = (str(uuid.uuid4()) + ".x" * 2200)[:length], None
             try:
-                for _ in range(4200):
-                    made.append(raw.Ring(mount, 1, mapped=0))
-                    os.close(made[-1].fd)
-                    made[-1].fd = -1
+                os.symlink(self.shared().path, key, dir_fd=directory)
+                os.unlink(key, dir_fd=directory)
             except OSError as error:
-                return len(made), errno.errorcode[error.errno]
-            return len(made), None
+                got = error.errno
+            self.assertEqual(got, answer, length)
 
-        count, answer = run_as(OTHER, greedy)
-        self.assertEqual((count, answer), (4096, "EMFILE"))
-        self.honest()
-
-
-class Strict(Server):
-    OPTIONS = ("--read-write", "--ring-batch=strict")
-
-    def test_UB_30_positive_depth(self):
-        iov, ring = self.pair(depth=4)
+    def test_UB_09_upper_case(self):
+        iov = self.iov(key=str(uuid.uuid4()).upper())
+        ring = self.ring(key=str(uuid.uuid4()).upper() + ".r0.t0")
         _, ino = self.open("f")
-        for _ in range(3):
-            ring.prepare(iov, 0, ino, 0, 10)
-        ring.submit()
-        self.assertEqual(ring.wait(1, 1), [])
-        ring.prepare(iov, 0, ino, 0, 10)
-        ring.submit()
-        self.assertEqual(len(ring.wait(4)), 4)
+        self.assertEqual(ring.do((iov, 0, ino, 0, 10)), [10])
+        self.assertEqual(self.mount.keys(), sorted([iov.key, ring.key]))
 
+    def test_UB_10_targets(self):
+        outside = os.path.join(self.top, "outside")
+        with open(outside, "wb") as to:
+            to.write(bytes(8192))
+        nested = "/dev/shm/hf3fs-iov-dir-" + str(uuid.uuid4())
+        os.mkdir(nested)
+        self.addCleanup(os.rmdir, nested)
+        inner = os.path.join(nested, "inner")
+        with open(inner, "wb") as to:
+            to.write(bytes(8192))
+        self.addCleanup(os.unlink, inner)
+        for target in (outside, inner, "/etc/passwd", "/dev/shm/../shm/../../etc/passwd", "relative", "/dev/shm/"):
+            self.assertEqual(self.answer("", target), "EACCES", target)
+        self.assertEqual(self.answer("", nested), "EINVAL")
+        self.assertEqual(self.answer("", "/dev/shm/none-" + str(uuid.uuid4())), "EINVAL")
 
-class Relaxed(Server):
-    def test_KV_65_who_waits_is_served(self):
-        iov, ring = self.pair(depth=4)
+    @needs_root
+    def test_UB_10_targets_of_another_user(self):
+        ours = self.shared(mode=0o666)
+        self.assertEqual(run_as(OTHER, lambda: self.mount.register(ours.path, str(uuid.uuid4()))), "EACCES")
+        theirs = run_as(OTHER, lambda: raw.Shared(8192, mode=0o666).path)
+        self.addCleanup(os.unlink, theirs)
+        self.assertEqual(self.answer("", theirs), "EACCES")
+
+    def test_UB_11_name_gone_after_symlink(self):
+        iov, ring = self.iov(keep_name=True), self.ring(keep_name=True)
+        for thing in (iov, ring):
+            self.assertTrue(os.path.exists(thing.path))
+            thing.unlink()
         _, ino = self.open("f")
+        self.assertEqual(ring.do((iov, 0, ino, 0, 4096)), [4096])
+        self.assertEqual(iov.read(0, 4096), self.content[:4096])
+
+    def test_UB_12_fresh_ring(self):
+        for entries in (1, 16, 640):
+            shared = raw.Shared(raw.ring_bytes(entries))
+            self.addCleanup(shared.close)
+            shared.write(16 + 96 * (entries + 1), b"\xff" * 12)
+            key = f"{uuid.uuid4()}.r0.t0"
+            self.assertIsNone(self.mount.register(shared.path, key))
+            self.assertEqual(shared.read(16 + 96 * (entries + 1), 12), bytes(8) + b"\x80\0\0\0")
+            self.assertEqual(shared.read(0, 16), bytes(16))
+            self.mount.unregister(key)
+
+    @needs_root
+    def test_UB_13_keys_of_another_user(self):
+        iov, ring = self.iov(), self.ring()
+
+        def look():
+            mine = raw.Iov(self.mount, 4096)
+            seen = self.mount.keys()
+            answers = [(stat_error(self.mount.link(key)), readlink_error(self.mount.link(key)),
+                        self.mount.unregister(key)) for key in (iov.key, ring.key)]
+            alone = seen == [mine.key]
+            mine.close()
+            return alone, answers
+
+        alone, answers = run_as(OTHER, look)
+        self.assertTrue(alone)
+        self.assertEqual(answers, [("EPERM",) * 3] * 2)
+        self.assertEqual(self.mount.keys(), sorted([iov.key, ring.key]))
+
+    @needs_root
+    def test_UB_13_keys_of_a_user_and_root(self):
+        def stay(connection):
+            mine = raw.Iov(self.mount, 4096)
+            connection.send(mine.key)
+            connection.recv()
+            return mine.mount.keys() == [mine.key]
+
+        child = Child(stay, OTHER)
+        key = child.receive()
+        self.assertEqual(self.mount.keys(), [])
+        self.assertEqual(stat_error(self.mount.link(key)), "EPERM")
+        self.assertEqual(readlink_error(self.mount.link(key)), "EPERM")
+        self.assertEqual(self.mount.unregister(key), "EPERM")
+        child.send("go")
+        self.assertTrue(child.result())
+
+    def test_UB_14_submit_links(self):
+        for name in ("submit-ios.ph", "submit-ios", "submit-ios.pl"):
+            target = os.readlink(self.mount.link(name))
+            self.assertRegex(target, r"\A/dev/shm/sem\.[^/]+\Z")
+            self.assertEqual(os.stat(target).st_size, 32)
+            self.assertEqual(self.mount.unregister(name), "EPERM")
+            self.assertEqual(self.mount.register(self.shared().path, name), "EEXIST")
+            self.assertIn(name, os.listdir(self.mount.iovs))
+        if os.geteuid() == 0:
+            self.assertEqual(run_as(OTHER, lambda: [raw.libc.sem_post(self.mount.doorbell(p)) for p in (-1, 0, 1)]),
+                             [0, 0, 0])
+
+    def test_UB_14_other_operations(self):
+        iov = self.iov()
+        for call in (lambda: os.mkdir(self.mount.link("d")), lambda: os.mknod(self.mount.link("n"), 0o600),
+                     lambda: os.rename(self.mount.link(iov.key), self.mount.link("other")),
+                     lambda: os.chmod(self.mount.iovs, 0o700),
+                     lambda: open(self.mount.link("file"), "w", encoding="ascii"),
+                     lambda: os.rmdir(self.mount.iovs)):
+            with self.assertRaises(PermissionError):
+                call()
+        self.assertEqual(os.readlink(self.mount.link(iov.key))[:19], "/dev/shm/hf3fs-iov-")
+
+    def test_UB_33_depth_beyond_the_entries(self):
+        for entries in (1, 4, 41):
+            size = raw.ring_bytes(entries)
+            for depth, answer in ((entries, None), (entries + 1, "EINVAL"), (2147483647, "EINVAL"),
+                                  (-entries - 1, None), (-2147483648, None)):
+                self.assertEqual(self.answer(f".r{depth}.t0", size=size), answer, (entries, depth))
+
+    def test_UB_45_listing_keeps_registrations(self):
+        iov, ring = self.iov(), self.ring()
         for _ in range(3):
-            ring.prepare(iov, 0, ino, 0, 10)
-        ring.submit()
-        start = time.monotonic()
-        raw.libc.sem_timedwait(ring.semaphore, raw.time_spec(time.time() + 3))
-        self.assertEqual(len(ring.wait(3, 1)), 3)
-        self.assertLess(time.monotonic() - start, 1)
-
-
-class Death(Server):
-    def victim(self, connection):
-        """Registers from three threads, and dies with I/O in flight."""
-        mount = raw.Mount(self.point)
-        fd = os.open(os.path.join(self.point, "f"), os.O_RDONLY)
-        ino = os.fstat(fd).st_ino
-        made = []
-
-        def make():
-            iov, ring = raw.Iov(mount, 1 << 20, keep_name=True), raw.Ring(mount, 16)
-            for n in range(16):
-                ring.prepare(iov, 65536 * n, ino, 0, 65536)
-            ring.submit()
-            made.append((iov, ring))
-
-        threads = [threading.Thread(target=make) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        connection.send([thing.key for pair in made for thing in pair])
-        time.sleep(100)
-
-    def test_UB_44_47_RG_23_killed(self):
-        for _ in range(sized(3, 1000)):
-            child = Child(self.victim)
-            keys = child.receive()
-            self.assertEqual(len(keys), 6)
-            self.assertTrue(set(keys) <= set(self.mount.keys()))
-            child.kill()
-            self.assertTrue(wait_until(lambda: not self.mount.keys(), 1.5))
-            self.assertTrue(wait_until(lambda: shared_mappings(self.daemon.pid) == 0, 5))
-            self.assertTrue(wait_until(lambda: {n for n in shm_names() - self.shm_before
-                                                if n.startswith("hf3fs-iov-")} == set(), 2), "its objects' names go")
-        self.honest()
-
-    def test_UB_45_listing_costs_nothing(self):
-        iov, ring = self.pair()
-        for _ in range(3):
-            os.listdir(self.mount.iovs)
-        self.assertEqual(len(self.mount.keys()), 2)
+            self.assertEqual(self.mount.keys(), sorted([iov.key, ring.key]))
+        time.sleep(0.3)
+        self.assertEqual(self.mount.keys(), sorted([iov.key, ring.key]))
         _, ino = self.open("f")
         self.assertEqual(ring.do((iov, 0, ino, 0, 10)), [10])
 
-    def test_clients_killed_at_random_points(self):
-        chance = random.Random(9)
-        for _ in range(sized(15, 3000)):
-            process = drive_start(self.point, "f", "entries=16", "seconds=30", "count=100000000")
-            time.sleep(chance.random() * 0.15)
-            process.kill()
-            process.communicate()
-        self.assertTrue(wait_until(lambda: not self.mount.keys(), 2))
-        self.assertTrue(wait_until(lambda: shared_mappings(self.daemon.pid) == 0, 5))
-        self.honest()
 
-    def test_UB_48_the_daemon_is_killed_and_comes_back(self):
-        iov, ring = self.pair()
-        doorbells = [name for name in shm_names() - self.shm_before if name.startswith("sem.")]
-        self.assertEqual(len(doorbells), 3)
-        self.daemon.kill()
-        with self.assertRaises(OSError) as raised:
-            os.stat(self.path("f"))
-        self.assertEqual(raised.exception.errno, errno.ENOTCONN)
-        iov.key = ring.key = None
-        self.daemon = self.start(Weir, *self.OPTIONS)
-        self.mount.forget_doorbells()
-        self.honest()
-        self.assertFalse(set(doorbells) & shm_names(), "what the dead one left is taken away")
+class Files(ServerTest):
+    def test_UB_17_magic(self):
+        os.mkdir(os.path.join(self.files, "d"))
+        for name, flags in (("f", os.O_RDONLY), ("d", os.O_DIRECTORY), ("", os.O_DIRECTORY),
+                            ("3fs-virt", os.O_DIRECTORY), ("3fs-virt/iovs", os.O_DIRECTORY)):
+            fd, _ = self.open(name, flags)
+            self.assertEqual(raw.magic(fd), raw.MAGIC, name)
+            self.assertEqual(raw.magic(fd, raw.VERSION_IOCTL), 1, name)
+        with self.assertRaises(OSError):
+            raw.magic(fd, 0x800468FF)
 
-    def test_nothing_is_left_at_an_orderly_end(self):
-        self.pair()
-        self.daemon.process.terminate()
-        self.assertEqual(self.daemon.process.wait(20), 0)
-        left = {name for name in shm_names() - self.shm_before}
-        self.assertEqual({name for name in left if name.startswith("sem.")}, set())
-        self.daemon = self.start(Weir, *self.OPTIONS)
+    def test_UB_18_numbers(self):
+        for i in range(40):
+            self.make(f"n{i}", b"%d" % i * 8)
+        listed = {entry.name: entry.inode() for entry in os.scandir(self.point)}
+        ring, iov = self.ring(), self.iov()
+        seen = set()
+        for i in range(40):
+            fd, ino = self.open(f"n{i}", os.O_RDONLY)
+            self.assertEqual({os.stat(self.path(f"n{i}")).st_ino, statx_ino(fd), listed[f"n{i}"]}, {ino})
+            self.assertEqual(ring.do((iov, 0, ino, 0, 8)), [len(b"%d" % i * 8) if i < 1 else 8])
+            self.assertEqual(iov.read(0, 8), (b"%d" % i * 8)[:8])
+            self.assertLess(ino, 1 << 57)
+            seen.add(ino)
+        self.assertEqual(len(seen), 40)
+
+    def test_UB_18_no_number_twice(self):
+        """The directory below may use its numbers again at once; the mount never does."""
+        seen, below = {}, set()
+        for i in range(300):
+            path = self.path("again")
+            with open(path, "wb") as to:
+                to.write(b"x")
+                ino = os.fstat(to.fileno()).st_ino
+            below.add(os.stat(os.path.join(self.files, "again")).st_ino)
+            os.unlink(path)
+            self.assertNotIn(ino, seen, f"file {i} has the number of file {seen.get(ino)}")
+            seen[ino] = i
+        print(f"the directory below used {300 - len(below)} numbers again", flush=True)
+
+
+class Mechanics(ServerTest):
+    def test_UB_23_one_entry(self):
+        self.assertEqual(self.drive("entries=1", "count=10000")["done"], 10000)
+
+    def test_UB_24_random_requests_over_wrap_around(self):
+        self.pattern("f", 8 << 20)
+        done = 0
+        for seed, (entries, depth, block) in enumerate(((7, 0, 3000), (16, -3, 20000), (64, 0, 4096), (255, -16, 512))):
+            done += self.drive(f"entries={entries}", f"depth={depth}", f"block={block}", f"seed={seed}", "submit=5",
+                               f"count={sized(25000, 250000)}")["done"]
+        done += self.drive("entries=33", "write=1", f"count={sized(5000, 250000)}")["done"]
+        self.assertGreaterEqual(done, sized(105000, 10**6))
+
+    @needs_root
+    def test_UB_25_later_ones_overtake(self):
+        """The first reads a file system that takes its time; the others go round the ring meanwhile."""
+        with self.slow_file(1500) as name:
+            iov, ring = self.iov(), self.ring(8)
+            _, slow = self.open(name, os.O_RDONLY)
+            _, ino = self.open("f", os.O_RDONLY)
+            ring.prepare(iov, 0, slow, 0, 4096)
+            ring.submit()
+            self.assertTrue(wait_until(lambda: ring.word(raw.SQE_TAIL) == 1), "the claim moves sqeTail")
+            order, end = [], time.monotonic() + 1.2
+            while time.monotonic() < end:
+                while ring.free:  # a free slot is always a place: nothing holds sqeTail back
+                    self.assertNotEqual((ring.head + 1) % ring.places, ring.word(raw.SQE_TAIL))
+                    ring.prepare(iov, 4096, ino, 0, 4096)
+                ring.submit()
+                order += [slot for slot, _, _ in ring.wait(1, 1)]
+            self.assertNotIn(0, order)
+            self.assertGreater(len(order), 100)
+            rest = 8 - len(ring.free)
+            self.assertIn((0, 4096), [(slot, result) for slot, result, _ in ring.wait(rest, 5)])
+
+    def noticed(self, ring, iov, ino, pause):
+        times = []
+        for _ in range(9):
+            if pause:
+                time.sleep(1.2)
+            else:
+                ring.do((iov, 0, ino, 0, 10))
+                time.sleep(0.02)
+            start = time.monotonic()
+            ring.prepare(iov, 0, ino, 0, 10)
+            self.assertTrue(wait_until(lambda: ring.word(raw.CQE_HEAD) != ring.tail, 2, 0.0005))
+            times.append(time.monotonic() - start)
+            ring.poll()
+        return sorted(times)
+
+    def test_UB_29_RG_25_without_a_post(self):
+        iov, ring = self.iov(), self.ring()
+        _, ino = self.open("f", os.O_RDONLY)
+        busy = self.noticed(ring, iov, ino, False)
+        self.assertLess(busy[4], 0.0125, busy)
+        self.assertLess(busy[-1], 0.1, busy)
+        idle = self.noticed(ring, iov, ino, True)
+        self.assertLess(idle[4], 0.105, idle)
+        self.assertLess(idle[-1], 0.3, idle)
+
+    def test_UB_51_iov_removed_in_flight(self):
+        size = 128 * MIB
+        self.pattern("big", size)
+        iov, ring = self.iov(size), self.ring()
+        _, ino = self.open("big", os.O_RDONLY)
+        ring.prepare(iov, 0, ino, 0, size)
+        ring.submit()
+        self.assertTrue(wait_until(lambda: ring.word(raw.SQE_TAIL) == 1))
+        self.assertIsNone(iov.unregister())
+        self.assertEqual(ring.wait(1, 20)[0][1], size)
+        with open(os.path.join(self.files, "big"), "rb") as content:
+            self.assertEqual(iov.read(0, size), content.read())
+        self.assertEqual(ring.do((iov, 0, ino, 0, 10)), [-22])
+
+
+class Strict(ServerTest):
+    OPTIONS = ("--read-write", "--ring-batch", "strict")
+
+    def queue(self, depth, timeout, count):
+        iov, ring = self.iov(), self.ring(depth=depth, timeout=timeout)
+        _, ino = self.open("f", os.O_RDONLY)
+        for i in range(count):
+            ring.prepare(iov, 16 * i, ino, i, 16)
+        ring.submit()
+        return ring, iov, ino
+
+    def test_UB_30_positive_depth(self):
+        ring, iov, ino = self.queue(4, 0, 3)
+        self.assertEqual(ring.wait(1, 1.2), [])
+        ring.submit()
+        self.assertEqual(ring.wait(1, 0.3), [])
+        ring.prepare(iov, 0, ino, 0, 16)
+        ring.submit()
+        self.assertEqual(len(ring.wait(4, 2)), 4)
+
+    def test_UB_31_negative_depth(self):
+        self.assertEqual(len(self.queue(-2, 0, 5)[0].wait(5, 2)), 5)
+
+    def test_UB_32_RG_32_partial_batch_after_its_timeout(self):
+        times = []
+        for _ in range(3):
+            ring, _, _ = self.queue(-4, 200, 2)
+            start = time.monotonic()
+            got = ring.wait(2, 2)
+            times.append(time.monotonic() - start)
+            self.assertEqual(len(got), 2)
+            ring.close()
+        self.assertGreater(min(times), 0.19, times)
+        self.assertLess(min(times), 0.31, times)
+        ring, _, _ = self.queue(-4, 60000, 9)
+        self.assertEqual(len(ring.wait(9, 0.5)), 8)
+
+
+class Relaxed(Strict):
+    OPTIONS = ("--read-write",)
+
+    test_UB_30_positive_depth = None
+
+    def test_KV_65_positive_depth(self):
+        """Goes out when its client sleeps on the completion semaphore, 100 ms after."""
+        ring, _, _ = self.queue(4, 0, 3)
+        self.assertFalse(wait_until(lambda: ring.word(raw.CQE_HEAD), 0.5), "nobody waits: nothing goes out")
+        start = time.monotonic()
+        raw.libc.sem_timedwait(ring.semaphore, raw.time_spec(time.time() + 3))
+        self.assertEqual(len(ring.wait(3, 1)), 3)
+        self.assertGreater(time.monotonic() - start, 0.0)
+        self.assertLess(time.monotonic() - start, 1.0)
+
+
+class Results(ServerTest):
+    def test_UB_34_ends(self):
+        iov, ring = self.iov(), self.ring()
+        _, ino = self.open("f", os.O_RDONLY)
+        iov.write(0, b"\xee" * 16384)
+        self.assertEqual(ring.do((iov, 0, ino, 1, 4096), (iov, 4096, ino, 300000, 4096), (iov, 8192, ino, 300007, 10),
+                                 (iov, 8192, ino, 10**9, 10), (iov, 8192, ino, 0, 0)), [4096, 7, 0, 0, 0])
+        self.assertEqual(iov.read(0, 4096), self.content[1:4097])
+        self.assertEqual(iov.read(4096, 4096), self.content[300000:] + b"\xee" * 4089)
+        self.assertEqual(iov.read(8192, 100), b"\xee" * 100)
+
+    def holes(self):
+        """data, hole, data, hole: 64 KiB each."""
+        path, unit = os.path.join(self.files, "holes"), 65536
+        with open(path, "wb") as to:
+            to.write(b"a" * unit)
+            to.seek(2 * unit)
+            to.write(b"b" * unit)
+            to.truncate(4 * unit)
+        with open(path, "rb") as content:
+            if os.lseek(content.fileno(), 0, os.SEEK_HOLE) != unit:
+                self.skipTest("the file system below makes no holes")
+        return self.open("holes", os.O_RDONLY)[1], unit
+
+    def test_UB_35_hole_between_data(self):
+        ino, unit = self.holes()
+        iov, ring, strict = self.iov(), self.ring(), self.ring(flags=2)
+        iov.write(0, b"\xee" * 4 * unit)
+        self.assertEqual(ring.do((iov, 0, ino, 0, 3 * unit)), [3 * unit])
+        self.assertEqual(iov.read(0, 3 * unit), b"a" * unit + bytes(unit) + b"b" * unit)
+        self.assertEqual(strict.do((iov, 0, ino, 0, 3 * unit), (iov, 0, ino, unit + 100, unit), (iov, 0, ino, 0, unit),
+                                   (iov, 0, ino, 2 * unit, unit)), [-61, -61, unit, unit])
+
+    def test_UB_36_ends_in_a_hole(self):
+        ino, unit = self.holes()
+        iov = self.iov()
+        truth = b"a" * unit + bytes(unit) + b"b" * unit + bytes(unit)
+        for ring in (self.ring(), self.ring(flags=2)):
+            for offset, length in ((unit - 100, 1000), (unit + 10, 100), (3 * unit - 5, 500), (3 * unit, unit)):
+                iov.write(0, b"\xee" * length)
+                result, = ring.do((iov, 0, ino, offset, length))
+                self.assertLessEqual(result, length)
+                self.assertGreaterEqual(result, 0)
+                self.assertEqual(iov.read(0, result), truth[offset:offset + result])
+
+    def test_UB_38_refused_one_by_one(self):
+        os.mkdir(os.path.join(self.files, "d"))
+        iov, blocked = self.iov(65536), self.iov(65536, block=4096)
+        _, ino = self.open("f")
+        _, directory = self.open("d", os.O_DIRECTORY)
+        self.make("closed")
+        closed = os.stat(self.path("closed")).st_ino
+        good = (iov, 0, ino, 0, 16)
+        bad = [((b"\0" * 16, 0, ino, 0, 16), -22), ((uuid.uuid4().bytes, 0, ino, 0, 16), -22),
+               ((iov, 65536, ino, 0, 1), -22), ((iov, 65530, ino, 0, 7), -22), ((iov, 2**64 - 8, ino, 0, 16), -22),
+               ((iov, 8, ino, 0, 2**64 - 4), -22), ((iov, 0, ino, 0, 65537), -22), ((blocked, 4090, ino, 0, 7), -22),
+               ((iov, 0, ino + 12345, 0, 16), -9), ((iov, 0, 0, 0, 16), -9), ((iov, 0, directory, 0, 16), -9),
+               ((iov, 0, closed, 0, 16), -9), ((iov, 0, 2**64 - 2, 0, 16), -9), ((iov, 0, 1, 0, 16), -9)]
+        for ring in (self.ring(64), self.ring(64, write=True)):
+            iov.write(0, self.content[:16])
+            batch = [request for wrong, _ in bad for request in (good, wrong)] + [good]
+            expected = [code for _, wrong in bad for code in (16, wrong)] + [16]
+            self.assertEqual(ring.do(*batch), expected)
+            self.assertEqual(ring.do(ring_itself(ring, ino)), [-22])
+        self.assertEqual(self.ring().do((blocked, 4090, ino, 0, 6), (blocked, 0, ino, 0, 4096)), [6, 4096])
+
+    def test_UB_38_other_direction(self):
+        iov = self.iov()
+        self.make("r", b"1" * 100)
+        self.make("w", b"2" * 100)
+        _, reading = self.open("r", os.O_RDONLY)
+        _, writing = self.open("w", os.O_WRONLY)
+        self.assertEqual(self.ring().do((iov, 0, reading, 0, 10), (iov, 0, writing, 0, 10)), [10, -13])
+        self.assertEqual(self.ring(write=True).do((iov, 0, reading, 0, 10), (iov, 0, writing, 0, 10)), [-13, 10])
+
+    @needs_root
+    def test_UB_38_files_and_iovs_of_others(self):
+        iov, ring = self.iov(), self.ring()
+        _, ino = self.open("f", os.O_RDONLY)
+        self.make("theirs", b"3" * 100)
+
+        def attack():
+            mine, mine_ring = raw.Iov(self.mount, 4096), raw.Ring(self.mount)
+            fd = os.open(self.path("theirs"), os.O_RDONLY)
+            own = os.fstat(fd).st_ino
+            results = mine_ring.do((mine, 0, own, 0, 10), (iov.id, 0, own, 0, 10), (ring.id, 0, own, 0, 10),
+                                   (mine, 0, ino, 0, 10))
+            mine_ring.close()
+            mine.close()
+            return own, results
+
+        theirs, results = run_as(OTHER, attack)
+        self.assertEqual(results, [10, -22, -22, -9])
+        self.assertEqual(ring.do((iov, 0, theirs, 0, 10), (iov, 0, ino, 0, 10)), [-9, 10])
+
+    def test_UB_39_bad_offset_in_the_same_iov(self):
+        iov, ring = self.iov(65536), self.ring()
+        _, ino = self.open("f", os.O_RDONLY)
+        self.assertEqual(ring.do((iov, 0, ino, 0, 16), (iov, 2**40, ino, 0, 16), (iov, 16, ino, 16, 16)), [16, -22, 16])
+        self.assertEqual(iov.read(0, 32), self.content[:32])
+
+    def test_UB_41_overlapping_reads(self):
+        iov, ring = self.iov(), self.ring()
+        _, ino = self.open("f", os.O_RDONLY)
+        self.assertEqual(ring.do((iov, 0, ino, 0, 8192), (iov, 4096, ino, 20000, 8192)), [8192, 8192])
+
+    def test_UB_42_one_large_request(self):
+        size = 256 * MIB + 4097
+        self.pattern("large", size)
+        iov, ring = self.iov(size), self.ring(2)
+        _, ino = self.open("large", os.O_RDONLY)
+        ring.prepare(iov, 0, ino, 0, size, userdata=42)
+        ring.submit()
+        self.assertEqual(ring.wait(1, 60), [(0, size, 42)])
+        self.assertEqual(ring.wait(1, 0.1), [])
+        with open(os.path.join(self.files, "large"), "rb") as content:
+            for offset in range(0, size, 64 * MIB):
+                length = min(64 * MIB, size - offset)
+                self.assertEqual(iov.read(offset, length), content.read(length))
+
+    def test_UB_43_written_and_seen(self):
+        iov, ring = self.iov(), self.ring(write=True)
+        fd, ino = self.open("f")
+        self.assertEqual(os.pread(fd, 5000, 0), self.content[:5000])  # these pages are cached from now on
+        iov.write(0, b"W" * 5000)
+        self.assertEqual(ring.do((iov, 0, ino, 1000, 2000), (iov, 0, ino, 400000, 5000)), [2000, 5000])
+        raw.fcntl.ioctl(fd, raw.FSYNC_IOCTL, 0)
+        self.assertEqual(os.fstat(fd).st_size, 405000)
+        self.assertEqual(os.stat(self.path("f")).st_size, 405000)
+        self.assertEqual(os.pread(fd, 5000, 0), self.content[:1000] + b"W" * 2000 + self.content[3000:5000])
+        self.assertEqual(os.pread(fd, 6000, 399999), b"\0" + b"W" * 5000)
+        with open(os.path.join(self.files, "f"), "rb") as content:
+            self.assertEqual(content.read()[1000:3000], b"W" * 2000)
+
+
+def ring_itself(ring, ino):
+    return (ring.id, 0, ino, 0, 16)
+
+
+class ReadOnly(ServerTest):
+    OPTIONS = ()
+
+    def test_UB_40_read_only(self):
+        iov, reading, writing = self.iov(), self.ring(), self.ring(write=True)
+        _, ino = self.open("f", os.O_RDONLY)
+        self.assertEqual(reading.do((iov, 0, ino, 0, 10)), [10])
+        self.assertEqual(writing.do((iov, 0, ino, 0, 10), (iov, 0, 999, 0, 10), (b"\0" * 16, 0, ino, 0, 10)),
+                         [-30, -30, -30])
+        with self.assertRaises(OSError) as refused:
+            os.open(self.path("f"), os.O_RDWR)
+        self.assertEqual(refused.exception.errno, 30)
+        for thing in (iov, reading, writing):
+            self.assertIsNone(thing.unregister())
+        self.assertEqual(leftover_keys(self.point), [])
 
 
 if __name__ == "__main__":

@@ -223,7 +223,7 @@ static void fuzz_step(struct raw_ring *ring, struct raw_object *iov, uint64_t *r
 	} else if (deed < 800) {
 		raw_ring_submit(ring);
 	} else if (deed < 980) {
-		while (raw_ring_take(ring, &cqe))
+		for (int i = 0; i <= ring->entries && raw_ring_take(ring, &cqe); i++)
 			;
 	} else if (deed < 984) {
 		atomic_store(wire_marker(ring->object.memory, 4 * (unsigned)(deed % 4)),

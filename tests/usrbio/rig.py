@@ -8,6 +8,7 @@ a session of its own, which kills it and detaches the mount when this program ha
 import ctypes
 import errno
 import glob
+import json
 import multiprocessing
 import os
 import re
@@ -28,7 +29,7 @@ import raw  # noqa: E402
 
 HERE = os.path.join(os.path.abspath(BUILD), "tests", "usrbio")
 DRIVE, HARM, STUB = (os.path.join(HERE, name) for name in ("drive", "harm", "stub-server"))
-WEIR_MOUNT = os.path.join(os.path.abspath(BUILD), "mount", "weir-mount")
+WEIR_MOUNT = os.environ.get("WEIR_MOUNT", os.path.join(os.path.abspath(BUILD), "mount", "weir-mount"))
 CAMPAIGN = int(os.environ.get("WEIR_CAMPAIGN", "0"))
 GUARD_SECONDS = 86400 if CAMPAIGN else 900
 OTHER, THIRD = 65533, 65532  # users without a name, for clients that must not meet
@@ -340,7 +341,6 @@ class RingTest(unittest.TestCase):
         return thing
 
     def drive(self, *options, file="f", status=0):
-        import json
         run = subprocess.run([DRIVE, "run", self.point, file, *options], capture_output=True, text=True,
                              timeout=sized(120, 7200), check=False)
         self.assertEqual(run.returncode, status, (options, run.stdout, run.stderr))

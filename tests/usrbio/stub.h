@@ -89,7 +89,7 @@ struct stub {
 	struct fault faults[FAULT_KINDS];
 	bool batching; /* the vendor's manner: everything queued is one batch, sqeTail moves at its end */
 	bool held; /* nothing is taken and nothing completes */
-	long jitter_ms;
+	long jitter_ms, slow_ms;
 	int refuse_symlink; /* an errno */
 	bool no_magic;
 	char doorbell[512]; /* what the submit links say instead of the truth */

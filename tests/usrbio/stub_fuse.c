@@ -213,6 +213,7 @@ static int stub_read(const char *path, char *to, size_t size, off_t offset,
 		     struct fuse_file_info *info)
 {
 	(void)path;
+	usleep((useconds_t)stub.slow_ms * 1000);
 	ssize_t got = pread((int)info->fh, to, size, offset);
 	return got < 0 ? -errno : (int)got;
 }
@@ -273,7 +274,7 @@ static void *stub_init(struct fuse_conn_info *connection, struct fuse_config *co
 	connection->want |= connection->capable & FUSE_CAP_IOCTL_DIR;
 	config->use_ino = 1;
 	config->hard_remove = 1;
-	config->entry_timeout = config->attr_timeout = 0;
+	config->entry_timeout = config->attr_timeout = stub.slow_ms ? 3600 : 0;
 	if (ring_start())
 		abort();
 	puts("ready");

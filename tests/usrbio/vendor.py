@@ -4,6 +4,7 @@ binding that was written for the vendor's library does with ours."""
 import ctypes
 import os
 import time
+import unittest
 
 from rig import BUILD
 
@@ -64,6 +65,8 @@ PROTOTYPES = {
 
 
 def load(path=LIBRARY):
+    if os.environ.get("WEIR_SANITIZED"):
+        raise unittest.SkipTest("a sanitizer's runtime would have to be there before Python")
     library = ctypes.CDLL(path)
     for name, (result, *arguments) in PROTOTYPES.items():
         call = getattr(library, name)
