@@ -129,6 +129,13 @@ double grid_again(const struct grid *grid)
 	return first > 0 ? median(&grid->again.rate) / first : 0;
 }
 
+double grid_ratio(const struct cell *cell, const struct cell *other)
+{
+	double first = median(&other->rate);
+
+	return first > 0 ? median(&cell->rate) / first : 0;
+}
+
 void grid_text(const struct cell *cell)
 {
 	char request[VALUE_MAX], middle[VALUE_MAX], low[VALUE_MAX], high[VALUE_MAX],

@@ -43,6 +43,9 @@ int grid_add(struct cell *cell, double rate, double cpu, struct weir_error *err)
 /* The first setting at the end against itself at the start. */
 double grid_again(const struct grid *grid);
 
+/* The rate of one cell against that of another: medians. */
+double grid_ratio(const struct cell *cell, const struct cell *other);
+
 const char *grid_direct(int direct);
 void grid_text(const struct cell *cell);
 void grid_json(struct json *json, const struct cell *cell, const char *command);

@@ -170,7 +170,7 @@ static int refuse_verb(char **argv)
 		return STATUS_YES;
 	}
 	if (verb)
-		return refuse(NULL, "the kind is missing: weir bench load", argv);
+		return refuse(NULL, "the kind is missing: weir bench load, weir bench ring", argv);
 	snprintf(why, sizeof(why), "there is no verb '%.64s'", argv[0]);
 	return refuse(NULL, why, argv);
 }

@@ -94,6 +94,8 @@ struct weir_feed_opts {
 		requests; /* of them or of their pieces with the source at once; 0: 256, at most 4096 */
 	uint64_t flying_bytes; /* that these ask for, all together; 0: 64 MiB */
 	struct weir_feed_doorbell doorbell;
+	struct weir_object *object; /* of the source that the feed is for, instead of the scheme; a
+				     * mount of 3FS has a source of its own; NULL: the scheme says */
 };
 #define WEIR_FEED_OPTS(...)                                                                        \
 	(&(struct weir_feed_opts){.size = sizeof(struct weir_feed_opts), __VA_ARGS__})

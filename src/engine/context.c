@@ -199,8 +199,11 @@ static int create_memory(struct weir_ctx *ctx, const char *store, struct pool **
 static int create_usrbio(struct weir_ctx *ctx, const char *store, struct pool **pool,
 			 struct source **out, struct weir_error *err)
 {
-	int ret = create_pool(ctx, true, pool, err);
+	int ret;
 
+	if (!store)
+		return error_set(err, WEIR_ARG, NULL, "of 3FS, but not of which mount");
+	ret = create_pool(ctx, true, pool, err);
 	if (ret == 0)
 		ret = source_usrbio_create(&ctx->env, store, *pool, out, err);
 	return ret;

@@ -104,8 +104,10 @@ int weir_feed_create(struct weir_ctx *ctx, const struct weir_feed_opts *opts,
 	int ret = ctx_alive(ctx, err);
 
 	opts_copy(&copy, sizeof(copy), opts);
-	if (ret < 0 || (ret = check_opts(&copy, err)) < 0 ||
-	    (ret = ctx_group(ctx, copy.scheme, NULL, &group, err)) < 0)
+	if (ret < 0 || (ret = check_opts(&copy, err)) < 0)
+		return ret;
+	group = copy.object ? copy.object->group : NULL;
+	if (!group && (ret = ctx_group(ctx, copy.scheme, NULL, &group, err)) < 0)
 		return ret;
 	feed = new_feed(ctx, group, &copy);
 	if (!feed)

@@ -1,22 +1,23 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""weir itself as a client of rings, on a mount of the second server: models bit for bit, and a server that
-dies, stops, comes back as another, and lies."""
+"""weir itself as a client of rings, on a mount of the second server and on ours: models bit for bit, and a server
+that dies, stops, comes back as another, and lies."""
 import json
 import os
 import signal
 import subprocess
 import time
 
-from rig import RingTest, Stub, main, shm_names, wait_until  # noqa: I001  (finds the next)
-from cli_lib import WEIR
+from rig import RingTest, Stub, Weir, leftover_keys, main, shm_names, wait_until  # noqa: I001  (finds the next)
+from cli_lib import BUILD, WEIR
 
 
 def digests(document):
     return [(tensor["name"], tensor["xxh3_64"]) for tensor in document["tensors"]]
 
 
-class Load(RingTest):
+class Client(RingTest):
+    """A model, and what weir does with it."""
     size = "40MiB"
 
     def setUp(self):
@@ -27,7 +28,6 @@ class Load(RingTest):
         for folder, _, names in os.walk(os.path.join(self.files, "m")):
             for name in names:
                 os.chmod(os.path.join(folder, name), 0o666)
-        self.stub = self.start(Stub)
 
     def begin(self, *arguments, env=None):
         return subprocess.Popen([WEIR, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -44,12 +44,27 @@ class Load(RingTest):
     def expected(self):
         return digests(self.end(self.begin("load", os.path.join(self.files, "m"), "--json", "--digest"))[0])
 
+    def copy(self, *arguments, status=0):
+        return self.end(self.begin("cp", "--json", *arguments), status)[0]
+
+    def bytes_of(self, name):
+        with open(os.path.join(self.files, name), "rb") as content:
+            return content.read()
+
+    def left(self):
+        return {name for name in shm_names() - self.shm_before if not name.startswith("sem.")}
+
+
+class Load(Client):
+    def setUp(self):
+        super().setUp()
+        self.stub = self.start(Stub)
+
     def state(self):
         return json.loads(self.stub.tell("state"))
 
     def assertNothingLeft(self):
-        self.assertEqual(shm_names() - self.shm_before, {n for n in shm_names() if n.startswith("sem.")}
-                         & (shm_names() - self.shm_before))
+        self.assertFalse(self.left())
         self.assertTrue(wait_until(lambda: self.state()["rings"] == self.state()["iovs"] == 0))
         self.assertEqual(self.stub.tell("complaints"), "")
 
@@ -125,7 +140,7 @@ class Load(RingTest):
         document, said = self.load(status=1)
         self.assertLess(time.monotonic() - start, 10)
         self.assertEqual(document["error"]["class"], "PEER_GONE", said)
-        self.assertFalse({n for n in shm_names() - self.shm_before if not n.startswith("sem.")})
+        self.assertFalse(self.left())
 
     def test_RG_38_a_stopped_daemon_is_waited_for_until_the_deadline(self):
         self.stub.do("fault stop 0 1 5")
@@ -139,7 +154,7 @@ class Load(RingTest):
         os.kill(self.stub.pid, signal.SIGCONT)
         self.assertEqual(process.wait(30), 1)
         process.communicate()
-        self.assertFalse({n for n in shm_names() - self.shm_before if not n.startswith("sem.")})
+        self.assertFalse(self.left())
 
     def test_RG_39_another_daemon_in_its_place_is_registered_with(self):
         self.stub.do("jitter 20")
@@ -158,7 +173,7 @@ class Load(RingTest):
         self.assertTrue(wait_until(lambda: self.state()["iovs"] > 0, 20))
         process.kill()
         process.communicate()
-        self.assertFalse({n for n in shm_names() - self.shm_before if not n.startswith("sem.")})
+        self.assertFalse(self.left())
 
     def test_a_file_that_changes_is_no_mixture(self):
         self.stub.do("jitter 20")
@@ -188,13 +203,6 @@ class Load(RingTest):
         self.assertEqual(digests(document), self.expected())
         document, _ = self.load(status=1, uri="3fs://" + self.path("m"))
         self.assertEqual(document["error"]["class"], "DENIED")
-
-    def copy(self, *arguments, status=0):
-        return self.end(self.begin("cp", "--json", *arguments), status)[0]
-
-    def bytes_of(self, name):
-        with open(os.path.join(self.files, name), "rb") as content:
-            return content.read()
 
     def test_UB_43_what_is_written_through_rings(self):
         content = os.urandom((5 << 20) + 77)
@@ -236,6 +244,100 @@ class Load(RingTest):
         for process in loads:
             self.assertEqual(digests(self.end(process)[0]), expected)
         self.assertNothingLeft()
+
+
+class Ours(Client):
+    """The same through the real mount."""
+
+    def setUp(self):
+        super().setUp()
+        self.daemon = self.start(Weir, "--read-write")
+
+    def test_UB_15_a_plain_path_goes_through_rings(self):
+        document, said = self.load("--digest")
+        self.assertEqual(said, "")
+        self.assertEqual(document["source"]["kind"], "usrbio")
+        self.assertEqual(document["loads"][0]["counters"]["bytes_copied"], 0)
+        self.assertEqual(digests(document), self.expected())
+        self.assertTrue(wait_until(lambda: not leftover_keys(self.point)))
+        self.assertFalse(self.left())
+
+    def test_UB_43_what_is_written_through_rings(self):
+        content = os.urandom((5 << 20) + 77)
+        local = os.path.join(self.top, "local")
+        with open(local, "wb") as to:
+            to.write(content)
+        self.copy(local, self.path("copy"))
+        self.assertEqual(self.bytes_of("copy"), content)
+        self.assertEqual(os.stat(self.path("copy")).st_size, len(content))
+        self.copy(self.path("copy"), self.path("again"))
+        self.assertEqual(self.bytes_of("again"), content)
+        with open(self.path("again"), "rb") as through:
+            self.assertEqual(through.read(), content)
+
+    def test_UB_40_a_daemon_that_only_reads(self):
+        self.daemon.release()
+        self.start(Weir)
+        local = os.path.join(self.top, "local")
+        with open(local, "wb") as to:
+            to.write(b"some bytes")
+        self.copy(local, self.path("copy"), status=1)
+        self.assertFalse(os.path.exists(os.path.join(self.files, "copy")))
+        self.assertEqual(digests(self.load("--digest")[0]), self.expected())
+
+    def test_UB_48_RG_37_a_killed_daemon_is_noticed(self):
+        process = self.begin("load", self.path("m"), "--json", "--repeat", "100000", "--quiet")
+        self.assertTrue(wait_until(lambda: leftover_keys(self.point), 20))
+        time.sleep(0.3)
+        start = time.monotonic()
+        self.daemon.kill()
+        document, _ = self.end(process, 1)
+        self.assertLess(time.monotonic() - start, 10)
+        self.assertEqual(document["error"]["class"], "PEER_GONE")
+        self.assertFalse(self.left())
+
+    def test_RG_39_another_daemon_in_its_place(self):
+        process = self.begin("load", self.path("m"), "--json", "--digest", "--repeat", "200", "--quiet")
+        self.assertTrue(wait_until(lambda: leftover_keys(self.point), 20))
+        time.sleep(0.3)
+        self.daemon.kill()
+        self.daemon.release()
+        self.start(Weir, "--read-write")
+        out, said = process.communicate(timeout=90)
+        # Within its patience all is well; past it the error says what happened.
+        document = json.loads(out)
+        if process.returncode == 0:
+            self.assertEqual(digests(document), self.expected())
+        else:
+            self.assertIn(document["error"]["class"], ("PEER_GONE", "CHANGED"), said)
+        self.assertEqual(digests(self.load("--digest")[0]), self.expected())
+        self.assertFalse(self.left())
+
+    def test_bench_ring_compares_with_a_library(self):
+        shard = next(n for n in sorted(os.listdir(os.path.join(self.files, "m"))) if n.endswith(".safetensors"))
+        library = os.path.join(os.path.abspath(BUILD), "compat", "hf3fs", "libhf3fs_api_shared.so")
+        options = ["--json", "--block", "64KiB,1MiB", "--depth", "4", "--repeat", "2", "--threads", "2"]
+        if "asan" not in BUILD and "tsan" not in BUILD:
+            options += ["--library", library]
+        for how in (["--order", "random"], ["--op", "write"]):
+            document, _ = self.end(self.begin("bench", "ring", *options, *how, self.path("m/" + shard)))
+            self.assertEqual(document["kind"], "ring")
+            for cell in document["cells"] + document.get("library_cells", []):
+                self.assertGreater(cell["bytes_per_second"]["median"], 0)
+        self.assertFalse([n for n in os.listdir(os.path.join(self.files, "m")) if "bench" in n])
+        self.assertTrue(wait_until(lambda: not leftover_keys(self.point)))
+        self.assertFalse(self.left())
+
+    def test_doctor_tells_of_the_mount(self):
+        process = self.begin("load", self.path("m"), "--json", "--repeat", "100000", "--quiet")
+        self.assertTrue(wait_until(lambda: leftover_keys(self.point), 20))
+        checks = self.end(self.begin("doctor", "--json"))[0]["checks"]
+        process.kill()
+        process.communicate()
+        mounts = [check["value"] for check in checks if check["name"] == "3fs_mount"]
+        self.assertTrue(any(value.startswith(self.point + " ") for value in mounts), mounts)
+        registered = [c["value"] for c in checks if c["name"] == "3fs_registered" and self.point in c["value"]]
+        self.assertRegex(registered[0], r": [1-9]\d* rings and [1-9]\d* iovs of yours")
 
 
 if __name__ == "__main__":
