@@ -4,6 +4,7 @@
  *
  * A verb of two words completes its second word like an option; all else follows from the tables.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "manual.h"
@@ -27,6 +28,21 @@ static size_t first_word(const struct verb *const *verb)
 			return 0;
 	}
 	return len;
+}
+
+/* All second words behind the same first one; of verbs of one word, and where they were told, none. */
+static bool second_words(const struct verb *const *verb, char *to, size_t size)
+{
+	size_t len = first_word(verb), used = 0;
+
+	to[0] = '\0';
+	for (const struct verb *const *other = verb; *other && len > 0; other++) {
+		if (strncmp((*other)->name, (*verb)->name, len) != 0 || (*other)->name[len] != ' ')
+			continue;
+		used += (size_t)snprintf(to + used, size - used, "%s%s", used ? " " : "",
+					 (*other)->name + len + 1);
+	}
+	return used > 0;
 }
 
 static void write_choices(FILE *to, const char *choices)
@@ -76,15 +92,15 @@ void completion_bash(FILE *to)
 	      "\t\tCOMPREPLY=($(compgen -W \"$first\" -- \"$word\"))\n\t\treturn\n\tfi\n",
 	      to);
 	for (const struct verb *const *verb = verbs; *verb; verb++) {
-		const char *second = strchr((*verb)->name, ' ');
+		char second[256];
 
-		if (!second)
+		if (!second_words(verb, second, sizeof(second)))
 			continue;
 		fprintf(to,
 			"\tif [ \"$verb\" = %.*s ]; then\n\t\tif [ \"$COMP_CWORD\" -eq 2 ]; then\n"
 			"\t\t\tCOMPREPLY=($(compgen -W \"%s\" -- \"$word\"))\n\t\t\treturn\n\t\tfi\n"
 			"\t\tverb=\"$verb ${COMP_WORDS[2]}\"\n\tfi\n",
-			(int)(second - (*verb)->name), (*verb)->name, second + 1);
+			(int)first_word(verb), (*verb)->name, second);
 	}
 	fputs("\tif [ \"$verb\" = help ]; then\n\t\tCOMPREPLY=($(compgen -W \"$first\" -- "
 	      "\"$word\"))\n\t\treturn\n\tfi\n\tprevious=$verb:${COMP_WORDS[COMP_CWORD-1]}\n",
@@ -163,14 +179,14 @@ void completion_zsh(FILE *to)
 	      "shift words; (( CURRENT-- ))\n",
 	      to);
 	for (const struct verb *const *verb = verbs; *verb; verb++) {
-		const char *second = strchr((*verb)->name, ' ');
+		char second[256];
 
-		if (second)
+		if (second_words(verb, second, sizeof(second)))
 			fprintf(to,
 				"if [[ $verb == %.*s ]]; then\n\tif (( CURRENT == 2 )); then\n"
 				"\t\tcompadd %s\n\t\treturn\n\tfi\n\tverb=\"$verb $words[2]\"\n"
 				"\tshift words; (( CURRENT-- ))\nfi\n",
-				(int)(second - (*verb)->name), (*verb)->name, second + 1);
+				(int)first_word(verb), (*verb)->name, second);
 	}
 	fputs("case $verb in\n", to);
 	for (const struct verb *const *verb = verbs; *verb; verb++)
