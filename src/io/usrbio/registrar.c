@@ -164,11 +164,41 @@ static int explain(const struct usrbio_session *session, int os_errno, const cha
 			 quoted.text);
 }
 
+/*
+ * A call that made a name is kept for the one that removes it: removing needs no memory.
+ */
+static struct call *take_call(struct usrbio_session *session, bool removes)
+{
+	struct list *link = NULL;
+
+	if (removes) {
+		lock_take(&session->lock);
+		link = list_pop(&session->spare_calls);
+		lock_drop(&session->lock);
+	}
+	return link ? list_entry(link, struct call, link) : malloc(sizeof(struct call));
+}
+
+static void keep_call(struct usrbio_session *session, struct call *call)
+{
+	lock_take(&session->lock);
+	list_push(&session->spare_calls, &call->link);
+	lock_drop(&session->lock);
+}
+
+void registrar_free_spare(struct usrbio_session *session)
+{
+	struct list *link;
+
+	while ((link = list_pop(&session->spare_calls)))
+		free(list_entry(link, struct call, link));
+}
+
 /* Carries out a call; text goes in and, where out is given, out. */
 static int carry_out(struct usrbio_session *session, struct call model, const char *what,
 		     int64_t limit_ns, char *out, size_t size, struct weir_error *err)
 {
-	struct call *call = malloc(sizeof(*call));
+	struct call *call = take_call(session, model.run == remove_link);
 	int ret;
 
 	if (!call)
@@ -179,7 +209,10 @@ static int carry_out(struct usrbio_session *session, struct call model, const ch
 	ret = call->result;
 	if (!ret && out)
 		snprintf(out, size, "%s", call->text);
-	free(call);
+	if (!ret && model.run == make_link)
+		keep_call(session, call);
+	else
+		free(call);
 	return ret ? explain(session, ret, what, model.name, err) : 0;
 }
 

@@ -84,6 +84,7 @@ static void release(struct usrbio_session *session)
 
 	for (int i = 0; i < USRBIO_BELLS; i++)
 		usrbio_bell_close(sys, &session->bells[i]);
+	registrar_free_spare(session);
 	if (session->mine)
 		sys->munmap((void *)session->mine, PAGE);
 	sys->close(session->shm_dir);
@@ -160,6 +161,7 @@ static struct usrbio_session *make(const struct sys *sys, const char *mount)
 		return NULL;
 	list_init(&session->link);
 	list_init(&session->calls);
+	list_init(&session->spare_calls);
 	session->sys = sys;
 	memcpy(session->mount, mount, strlen(mount) + 1);
 	session->pid = getpid();

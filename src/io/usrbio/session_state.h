@@ -37,7 +37,8 @@ struct usrbio_session {
 	struct lock lock;
 	/* Under the lock. */
 	struct cond changed;
-	struct list calls; /* of the registrar, waiting */
+	struct list calls;       /* of the registrar, waiting */
+	struct list spare_calls; /* one for each name that was made, to remove it with */
 	uint32_t users, threads, watchers;
 	bool ending, prober;
 	struct usrbio_bell_file bells[USRBIO_BELLS];
@@ -53,6 +54,9 @@ int registrar_start(struct usrbio_session *session, struct weir_error *err);
 /* Where a link in iovs/ points, by the registrar; an errno in err->os_errno. */
 int registrar_read(struct usrbio_session *session, const char *name, char *out, size_t size,
 		   struct weir_error *err);
+
+/* Frees what was kept for removals; for the last who leaves. */
+void registrar_free_spare(struct usrbio_session *session);
 
 /* One thread less; the last thing that a thread of a session does. */
 void session_thread_ends(struct usrbio_session *session);

@@ -26,6 +26,7 @@
 #include "io/usrbio/shm.h"
 #include "io/usrbio/signal.h"
 #include "lib/check.h"
+#include "lib/fail.h"
 
 /* ---- The daemon ---- */
 
@@ -802,6 +803,106 @@ static void a_quick_wait_asks_nobody(void)
 	end();
 }
 
+/* ---- Failures on the way ---- */
+
+static unsigned count_descriptors(void)
+{
+	unsigned count = 0;
+	DIR *dir = opendir("/proc/self/fd");
+
+	check(dir);
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	return count;
+}
+
+/* A session, a buffer and a ring, made and removed: 0, or the code of what failed first. */
+static int make_all(void)
+{
+	const struct usrbio_iov_opts buffer = {.bytes = 8192, .node = 0};
+	const struct usrbio_ring_opts opts = {.entries = 4, .node = -1, .priority = 1};
+	struct usrbio_session *own;
+	struct usrbio_ring *other;
+	struct usrbio_iov iov = {0};
+	int ret = usrbio_session_get(fail_sys(), rig.mount, &own, NULL);
+
+	if (ret)
+		return ret;
+	ret = usrbio_iov_create(own, &buffer, &iov, NULL);
+	if (!ret)
+		ret = usrbio_ring_create(own, &opts, &other, NULL);
+	if (!ret)
+		usrbio_ring_destroy(other);
+	usrbio_iov_destroy(&iov);
+	usrbio_session_put(own);
+	return ret;
+}
+
+static void check_nothing_is_left(unsigned descriptors, int64_t live)
+{
+	check_int(count_keys(), 0);
+	check(!shm_has(rig.ring.name) && !shm_has(rig.iov.name));
+	check_int(count_descriptors(), descriptors);
+	check_int(fail_alloc_live(), live);
+	check_int(fail_mapped_bytes(), 0);
+}
+
+static void RG_36_nothing_is_left_where_memory_fails(void)
+{
+	unsigned descriptors, n;
+	int64_t live;
+
+	rig_init();
+	fail_sys_over(&rig.sys);
+	descriptors = count_descriptors();
+	live = fail_alloc_live();
+	for (n = 1;; n++) {
+		int ret;
+
+		fail_alloc(n, FAIL_ONCE);
+		ret = make_all();
+		if (!fail_alloc_end()) {
+			check_int(ret, 0);
+			break;
+		}
+		check_int(ret, WEIR_NOMEM);
+		check_nothing_is_left(descriptors, live);
+	}
+	check(n > 5);
+	rig_fini();
+}
+
+static void RG_36_nothing_is_left_where_a_call_fails(void)
+{
+	static const enum fail_call calls[] = {FAIL_openat,     FAIL_fstat,         FAIL_ftruncate,
+					       FAIL_fallocate,  FAIL_mmap,          FAIL_symlinkat,
+					       FAIL_readlinkat, FAIL_thread_create, FAIL_random,
+					       FAIL_madvise,    FAIL_mbind};
+	unsigned descriptors, fired = 0;
+	int64_t live;
+
+	rig_init();
+	fail_sys_over(&rig.sys);
+	descriptors = count_descriptors();
+	live = fail_alloc_live();
+	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++) {
+		for (unsigned n = 1;; n++) {
+			int ret;
+
+			fail_call(calls[i], n, FAIL_ONCE, EMFILE);
+			ret = make_all();
+			if (!fail_call_end())
+				break;
+			check(ret <= 0);
+			fired++;
+			check_nothing_is_left(descriptors, live);
+		}
+	}
+	check(fired > 20);
+	rig_fini();
+}
+
 /* ---- A child ---- */
 
 static void have_its_own(void)
@@ -877,6 +978,8 @@ int main(int argc, char **argv)
 		TEST(UB_48_RG_38_silent_for_a_minute),
 		TEST(UB_48_nothing_in_flight_waits_on),
 		TEST(a_quick_wait_asks_nobody),
+		TEST(RG_36_nothing_is_left_where_memory_fails),
+		TEST(RG_36_nothing_is_left_where_a_call_fails),
 		TEST(UB_26_a_forked_child_must_not_touch),
 	};
 
