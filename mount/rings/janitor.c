@@ -14,7 +14,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -110,7 +109,7 @@ static int meet(struct janitor *janitor, pid_t pid, struct process **out)
 		return ENOMEM;
 	process->pid = pid;
 	list_init(&process->shares);
-	process->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	process->pidfd = janitor->sys->pidfd_open(pid, 0);
 	event.data.ptr = process;
 	if (process->pidfd < 0 ||
 	    epoll_ctl(janitor->poll_fd, EPOLL_CTL_ADD, process->pidfd, &event)) {

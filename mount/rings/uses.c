@@ -158,24 +158,23 @@ static struct grip *grip_known(struct server *server, uid_t uid, uint64_t ino, b
 	return NULL;
 }
 
-/* 0 or an errno: asks the mount, and keeps what it says. */
+/* 0 or an errno: asks the mount, and keeps what it says.  A refusal costs no memory. */
 static int grip_new(struct server *server, uid_t uid, uint64_t ino, bool write, uint64_t epoch,
 		    struct grip **out)
 {
-	struct grip *grip = calloc(1, sizeof(*grip));
-	int ret;
+	struct weir_object *object;
+	struct grip *grip;
+	int fd, ret = files_get(server->files, uid, ino, write, &object, &fd);
 
-	if (!grip)
-		return ENOMEM;
-	ret = files_get(server->files, uid, ino, write, &grip->object, &grip->fd);
-	if (ret) {
-		free(grip);
+	if (ret)
 		return ret;
+	grip = calloc(1, sizeof(*grip));
+	if (!grip) {
+		files_put(server->files, ino, object);
+		return ENOMEM;
 	}
-	grip->uid = uid;
-	grip->ino = ino;
-	grip->write = write;
-	grip->epoch = epoch;
+	*grip = (struct grip){
+		.uid = uid, .ino = ino, .write = write, .epoch = epoch, .object = object, .fd = fd};
 	list_push_front(grip_bucket(server, ino), &grip->link);
 	*out = grip;
 	return 0;
