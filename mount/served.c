@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -57,6 +58,23 @@ static int own_fd(const struct handle *handle)
 	return fcntl(handle->fd, F_DUPFD_CLOEXEC, 3);
 }
 
+/*
+ * Whoever writes to a program takes away that it runs with others' rights.  The kernel does it where it
+ * writes for the user; for rings we write, and may keep such bits.
+ */
+static void disarm(const struct handle *handle)
+{
+	char path[REACH_PATH_MAX];
+	struct stat stat;
+
+	if (handle->uid == 0 || fstat(handle->fd, &stat))
+		return;
+	reach_path(handle->fd, path);
+	if (stat.st_mode & S_ISUID || (stat.st_mode & S_ISGID && stat.st_mode & S_IXGRP))
+		chmod(path, stat.st_mode & 07777 & ~(mode_t)(S_ISUID | S_ISGID));
+	removexattr(path, "security.capability");
+}
+
 static struct served *served_new(struct files *files, const struct handle *handle)
 {
 	struct weir_error err = WEIR_ERROR_INIT;
@@ -88,6 +106,8 @@ static int serve(struct files *files, struct inode *inode, uid_t uid, bool write
 
 	if (ret)
 		return ret;
+	if (write && !inode->served[write])
+		disarm(handle);
 	if (!inode->served[write])
 		inode->served[write] = served_new(files, handle);
 	if (!inode->served[write])

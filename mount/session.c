@@ -20,6 +20,7 @@
 
 #define READY_NS        (10 * NS_PER_SEC)
 #define BUSY_NS         (5 * NS_PER_SEC)
+#define READ_AHEAD_KIB  1024 /* a request's largest; a random touch of a mapping costs as much */
 #define FDS_MIN         8
 #define FDS_MAX         65536
 #define TIMEOUT_SPARE_S 30 /* the kernel's own limit lies above the watchdog's */
@@ -209,7 +210,12 @@ static int start(struct mount *mount, struct weir_error *err)
 		ret = interrupts_start(&mount->front.interrupts, err);
 	if (!ret)
 		ret = workers_start(&mount->workers, mount->session, options->threads, err);
-	return ret ? ret : await_ready(mount, err);
+	if (!ret)
+		ret = await_ready(mount, err);
+	/* What the greeting said of it could only lower it. */
+	if (!ret && mount->site.minor)
+		site_read_ahead(&mount->site, READ_AHEAD_KIB);
+	return ret;
 }
 
 int mount_start(const struct options *options, struct log *log, struct mount **out,

@@ -70,6 +70,20 @@ bool site_find(const char *path, struct site *out)
 	return found;
 }
 
+void site_read_ahead(const struct site *site, unsigned kib)
+{
+	char path[96];
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", site->major,
+		 site->minor);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	dprintf(fd, "%u", kib);
+	close(fd);
+}
+
 /* ---- Detaching ---- */
 
 /* As an ordinary user: the set-uid helper of FUSE does it. */

@@ -29,6 +29,9 @@ bool site_find(const char *path, struct site *out);
 int site_prepare(const char *dir, const char *source, bool nonempty, struct log *log, char **path,
 		 struct weir_error *err);
 
+/* How far the kernel reads ahead of buffered readers; left as it is where we may not say. */
+void site_read_ahead(const struct site *site, unsigned kib);
+
 /* 0 or an errno.  lazy: it vanishes from sight though it is busy. */
 int site_detach(const char *path, bool lazy);
 

@@ -66,6 +66,8 @@ def files(top):
     fd = os.open(path("a"), os.O_RDWR | os.O_TRUNC)
     yield os.fstat(fd).st_size, os.read(fd, 10), os.write(fd, b"abc"), outcome(os.read, fd, 5)
     os.close(fd)
+    os.close(os.open(path("a"), os.O_RDONLY | os.O_TRUNC))
+    yield os.stat(path("a")).st_size
     for flags, function, what in ((os.O_WRONLY, os.read, 5), (os.O_RDONLY, os.write, b"x")):
         fd = os.open(path("a"), flags)
         yield outcome(function, fd, what)
