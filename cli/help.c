@@ -26,6 +26,9 @@ const struct field help_environment[] = {
 	{"WEIR_DEBUG",
 	 "Names of areas with commas between them (or all): the library logs what these do, "
 	 "on standard error of the command."},
+	{"WEIR_3FS_LIBRARY",
+	 "native or auto: rings of 3FS are driven by weir itself. vendor is refused with a warning, and "
+	 "weir's own client is used."},
 	{"HF3FS_USRBIO_DONT_CHECKFS_FOR_MP",
 	 "yes: mounts of any type that have a directory 3fs-virt count as mounts of 3FS, not only those "
 	 "of type fuse.hf3fs."},

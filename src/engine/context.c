@@ -109,6 +109,7 @@ int ctx_create_with(const struct weir_ctx_opts *opts, const struct ctx_seams *se
 	ctx->any_mount = environment_any_mount();
 	ctx->env = (struct source_env){.sys = ctx->sys, .log = &ctx->log};
 	if ((ret = environment_read(&ctx->opts, &ctx->log, err)) < 0 ||
+	    (ret = environment_library(&ctx->library, err)) < 0 ||
 	    (ret = check_opts(&ctx->opts, err)) < 0 || (ret = create_parts(ctx, err)) < 0) {
 		weir_ctx_destroy(ctx);
 		return ret;
@@ -203,6 +204,11 @@ static int create_usrbio(struct weir_ctx *ctx, const char *store, struct pool **
 
 	if (!store)
 		return error_set(err, WEIR_ARG, NULL, "of 3FS, but not of which mount");
+	if (ctx->library == LIBRARY_VENDOR)
+		log_warn(&ctx->log,
+			 "%s: WEIR_3FS_LIBRARY=vendor: this version does not load the "
+			 "vendor's library; its rings are driven by weir's own client",
+			 store);
 	ret = create_pool(ctx, true, pool, err);
 	if (ret == 0)
 		ret = source_usrbio_create(&ctx->env, store, *pool, out, err);

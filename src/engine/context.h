@@ -39,6 +39,7 @@ struct weir_ctx {
 	pid_t pid;
 	const struct sys *sys; /* outlives the context */
 	bool simulated;
+	int library;    /* enum environment_library */
 	bool any_mount; /* HF3FS_USRBIO_DONT_CHECKFS_FOR_MP: mounts of other types count as 3FS */
 	struct log log;
 	struct source_env env;

@@ -67,6 +67,26 @@ bool environment_any_mount(void)
 	return value && strcmp(value, "yes") == 0;
 }
 
+int environment_library(int *out, struct weir_error *err)
+{
+	static const char *const names[] = {"auto", "native", "vendor"};
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe) */
+	const char *value = getenv("WEIR_3FS_LIBRARY");
+	struct quoted q;
+
+	*out = LIBRARY_AUTO;
+	if (!value || !*value)
+		return 0;
+	for (size_t i = 0; i < array_size(names); i++) {
+		*out = (int)i;
+		if (strcmp(value, names[i]) == 0)
+			return 0;
+	}
+	return error_set(err, WEIR_ARG, NULL,
+			 "WEIR_3FS_LIBRARY is '%s': it is native, vendor or auto",
+			 quote(&q, (struct bytes){value, strnlen(value, 64)}));
+}
+
 int environment_read(struct weir_ctx_opts *opts, struct log *log, struct weir_error *err)
 {
 	/* NOLINTBEGIN(concurrency-mt-unsafe): that they are read here, and only here, is said in context.h */

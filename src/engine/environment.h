@@ -19,6 +19,16 @@ int environment_read(struct weir_ctx_opts *opts, struct log *log, struct weir_er
 /* HF3FS_USRBIO_DONT_CHECKFS_FOR_MP, as the vendor's library has it: exactly "yes". */
 bool environment_any_mount(void);
 
+/*
+ * WEIR_3FS_LIBRARY: by which client rings are driven.  0, or WEIR_ARG where it is none of the three.
+ */
+enum environment_library {
+	LIBRARY_AUTO, /* the native one */
+	LIBRARY_NATIVE,
+	LIBRARY_VENDOR, /* asked for, and refused with a warning: this version has the native one alone */
+};
+int environment_library(int *out, struct weir_error *err);
+
 /* "64KiB", "1.5GB", "4096": bytes.  0, or -1 where that is not a size. */
 int size_parse(const char *text, uint64_t *out);
 

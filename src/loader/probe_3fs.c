@@ -16,6 +16,7 @@
 #include "base/shm_name.h"
 #include "base/size.h"
 #include "engine/context.h"
+#include "engine/environment.h"
 #include "io/usrbio/key.h"
 #include "io/usrbio/mountpoint.h"
 #include "loader/probe.h"
@@ -78,6 +79,16 @@ static void look_at_mounts(const struct probe *probe)
 		    0 ||
 	    mounts.count == 0)
 		probe_say(probe, "3fs_mount", WEIR_PROBE_ABSENT, "", "none");
+}
+
+static void look_at_library(const struct probe *probe)
+{
+	static const char *const asked[] = {"auto", "native", "vendor"};
+	int library = probe->ctx->library;
+
+	probe_say(probe, "3fs_library", library == LIBRARY_VENDOR ? WEIR_PROBE_WARN : WEIR_PROBE_OK,
+		  "this version does not load the vendor's library", "native (WEIR_3FS_LIBRARY=%s)",
+		  asked[library]);
 }
 
 /* ---- Shared memory ---- */
@@ -216,6 +227,7 @@ static void look_at_leaks(const struct probe *probe)
 
 void probe_3fs(const struct probe *probe)
 {
+	look_at_library(probe);
 	look_at_mounts(probe);
 	look_at_room(probe);
 	look_at_leaks(probe);

@@ -85,6 +85,14 @@ class Load(Client):
         document, _ = self.load(uri="file://" + self.path("m"))
         self.assertNotEqual(document["source"]["kind"], "usrbio")
 
+    def test_the_vendors_library_is_refused_clearly(self):
+        document, said = self.load("--digest", env={"WEIR_3FS_LIBRARY": "vendor"})
+        self.assertIn("WEIR_3FS_LIBRARY=vendor", said)
+        self.assertEqual(document["source"]["kind"], "usrbio")
+        self.assertEqual(self.load("--digest", env={"WEIR_3FS_LIBRARY": "native"})[1], "")
+        document, _ = self.load(status=1, env={"WEIR_3FS_LIBRARY": "any"})
+        self.assertEqual(document["error"]["class"], "ARG")
+
     def test_UB_24_completions_in_any_order(self):
         self.stub.do("jitter 3")
         document, _ = self.load("--digest", "--request", "64KiB")
