@@ -71,8 +71,10 @@ class Clients(ServerTest):
 
     def test_UB_47_library_killed_right_after_creating(self):
         """The vendor's interface keeps an iov's name; the daemon removes it when it sees the death."""
+        library = vendor.load()
+
         def create(connection):
-            client = vendor.Client(vendor.load(), self.point, entries=4)
+            client = vendor.Client(library, self.point, entries=4)
             connection.send(client.answer)
             time.sleep(60)
 
