@@ -43,7 +43,7 @@ static int32_t back(struct files *files, int fd)
 	if (id >= 0)
 		return id;
 	/* ELOOP: a stacked file system; others may lie beneath the same directory.  EPERM is for all. */
-	log_info(files->log, "no passthrough: %s%s", strerror(-id),
+	log_info(files->log, "no passthrough: %s%s", strerrordesc_np(-id),
 		 id == -ELOOP ? " (the file system is stacked on another)" : "");
 	files->passthrough = id == -ELOOP;
 	return WIRE_NO_BACKING;

@@ -227,6 +227,7 @@ static int list_files(struct listing *to, off_t offset)
 		seekdir(dir->stream, offset);
 	for (;;) {
 		errno = 0;
+		/* NOLINTNEXTLINE(concurrency-mt-unsafe): under the directory's lock */
 		from = readdir(dir->stream);
 		if (!from) {
 			if (errno)

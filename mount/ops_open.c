@@ -2,6 +2,7 @@
 /*
  * OPEN, CREATE, RELEASE.
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -174,7 +175,7 @@ static void reply_create(fuse_req_t req, struct inode *inode, int fd,
 {
 	struct front *front = front_of(req);
 	int32_t backing = WIRE_NO_BACKING;
-	struct handle *handle;
+	struct handle *handle = NULL;
 	int error = handle_make(req, inode, fd, info, &handle, &backing);
 
 	if (error) {
@@ -213,6 +214,7 @@ void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode
 		fuse_reply_err(req, error);
 		return;
 	}
+	assert(inode);
 	reply_create(req, inode, fd, &entry, info);
 	tree_put(front->tree, inode);
 }

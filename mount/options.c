@@ -105,8 +105,14 @@ static bool parse_number(const char *text, const struct unit *units, uint64_t *o
 }
 
 static const struct unit size_units[] = {
-	{"", 1},           {"KiB", KIB}, {"MiB", MIB},        {"GiB", GIB},
-	{"TiB", KIB *GIB}, {"KB", 1000}, {"MB", 1000 * 1000}, {"GB", 1000 * 1000 * 1000},
+	{"", 1},
+	{"KiB", KIB},
+	{"MiB", MIB},
+	{"GiB", GIB},
+	{"TiB", KIB *GIB},
+	{"KB", 1000},
+	{"MB", UINT64_C(1000000)},
+	{"GB", UINT64_C(1000000000)},
 	{NULL, 0},
 };
 static const struct unit time_units[] = {
@@ -234,6 +240,7 @@ int options_parse(struct options *out, int argc, char **argv, enum options_answe
 	};
 	*answer = OPTIONS_RUN;
 	opterr = 0;
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): there are no threads yet */
 	while ((option = getopt_long(argc, argv, "", table, NULL)) != -1) {
 		bool *flag = flag_of(out, option);
 

@@ -126,10 +126,11 @@ static int make_rings(struct mount *mount, struct weir_error *err)
 
 /* ---- FUSE ---- */
 
-/* libfuse says to a log why a mount failed; its last line is kept for the error. */
-static char last_words[256];
+/* libfuse says to a log why a mount failed; its last line is kept for the error, by the thread that mounts. */
+static _Thread_local char last_words[256];
 
-static void hear_libfuse(enum fuse_log_level level, const char *format, va_list values)
+__attribute__((format(printf, 2, 0))) static void hear_libfuse(enum fuse_log_level level,
+							       const char *format, va_list values)
 {
 	(void)level;
 	vsnprintf(last_words, sizeof(last_words), format, values);

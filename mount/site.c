@@ -38,17 +38,17 @@ static void decode(char *text)
 /* "ID PARENT MAJ:MIN ROOT POINT OPTIONS [TAGS...] - TYPE SOURCE SUPER" */
 static bool parse(char *line, const char *path, struct site *out)
 {
-	char point[PATH_MAX], options[256], *rest = strstr(line, " - ");
+	char device[32], point[PATH_MAX], options[256], *end, *rest = strstr(line, " - ");
 	struct site site = {0};
 
-	if (!rest ||
-	    sscanf(line, "%*s %*s %u:%u %*s %4095s %255s", &site.major, &site.minor, point,
-		   options) != 4 ||
+	if (!rest || sscanf(line, "%*s %*s %31s %*s %4095s %255s", device, point, options) != 3 ||
 	    sscanf(rest, " - %31s %63s", site.type, site.source) != 2)
 		return false;
 	decode(point);
 	if (strcmp(point, path) != 0)
 		return false;
+	site.major = (unsigned)strtoul(device, &end, 10);
+	site.minor = *end == ':' ? (unsigned)strtoul(end + 1, NULL, 10) : 0;
 	site.read_only = strncmp(options, "ro", 2) == 0;
 	*out = site;
 	return true;
@@ -134,6 +134,7 @@ static bool is_empty(const char *path)
 	struct dirent *entry;
 	bool empty = true;
 
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the stream is ours alone */
 	while (dir && empty && (entry = readdir(dir)))
 		empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
 	if (dir)

@@ -243,7 +243,8 @@ int tree_enter(struct tree *tree, struct inode *parent, const char *name, struct
 		inode->lookups++;
 		inode->refs += ref;
 		keep_fd_locked(tree, inode, found);
-		if (past.name && (inode->parent != parent || strcmp(inode->name, name) != 0) &&
+		if (past.name &&
+		    (inode->parent != parent || !inode->name || strcmp(inode->name, name) != 0) &&
 		    inode != tree->root)
 			past = rename_locked(tree, inode, parent, past.name);
 	}
