@@ -279,6 +279,14 @@ static void RG_24_completions_that_nobody_collects(void)
 
 /* ---- A client that changes everything all the time ---- */
 
+/* What a campaign does for longer: so often, times $RIG_TIMES where that is set. */
+static unsigned times(unsigned often)
+{
+	const char *factor = getenv("RIG_TIMES");
+
+	return often * (factor ? (unsigned)strtoul(factor, NULL, 10) : 1);
+}
+
 struct flipper {
 	struct usrbio_view view;
 	_Atomic bool stop;
@@ -313,10 +321,10 @@ static void RG_06_requests_that_change_under_way(void)
 	int32_t tail = 0;
 
 	check_int(pthread_create(&thread, NULL, flip, &flipper), 0);
-	for (int i = 0; i < 100000; i++) {
+	for (unsigned i = times(100000); i; i--) {
 		struct usrbio_claim copy;
 
-		atomic_store(rig.view.sq_head, (i + 1) % PLACES);
+		atomic_store(rig.view.sq_head, usrbio_next(tail, PLACES));
 		check_int(claim(&rig, claims), 1);
 		copy = claims[0];
 		if (!copy.error)
