@@ -115,6 +115,10 @@ int ctx_create_with(const struct weir_ctx_opts *opts, const struct ctx_seams *se
 		return ret;
 	}
 	budget_watch(ctx->budget, wake_lanes, ctx);
+	if (ctx->library == LIBRARY_VENDOR)
+		log_warn(&ctx->log,
+			 "WEIR_3FS_LIBRARY=vendor: this version does not load the vendor's "
+			 "library; rings are driven by weir's own client");
 	*out = ctx;
 	return 0;
 }
@@ -204,11 +208,6 @@ static int create_usrbio(struct weir_ctx *ctx, const char *store, struct pool **
 
 	if (!store)
 		return error_set(err, WEIR_ARG, NULL, "of 3FS, but not of which mount");
-	if (ctx->library == LIBRARY_VENDOR)
-		log_warn(&ctx->log,
-			 "%s: WEIR_3FS_LIBRARY=vendor: this version does not load the "
-			 "vendor's library; its rings are driven by weir's own client",
-			 store);
 	ret = create_pool(ctx, true, pool, err);
 	if (ret == 0)
 		ret = source_usrbio_create(&ctx->env, store, *pool, out, err);

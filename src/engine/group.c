@@ -129,6 +129,29 @@ void group_remove(struct group *group, struct sweep *sweep)
 		group_wake(group); /* background may have waited behind it */
 }
 
+void group_note_refusal(struct group *group, const struct weir_error *why)
+{
+	int none = REFUSAL_NONE;
+
+	if (!atomic_compare_exchange_strong_explicit(&group->pool_refused, &none, REFUSAL_COMING,
+						     memory_order_relaxed, memory_order_relaxed))
+		return;
+	group->pool_why = *why;
+	/* Release, paired with the acquire of who says it. */
+	atomic_store_explicit(&group->pool_refused, REFUSAL_NOTED, memory_order_release);
+}
+
+void group_say_refusal(struct group *group)
+{
+	int noted = REFUSAL_NOTED;
+
+	if (atomic_load_explicit(&group->pool_refused, memory_order_relaxed) == REFUSAL_NOTED &&
+	    atomic_compare_exchange_strong_explicit(&group->pool_refused, &noted, REFUSAL_SAID,
+						    memory_order_acquire, memory_order_relaxed))
+		log_warn(&group->ctx->log, "what is read is copied once: %s",
+			 group->pool_why.message);
+}
+
 /* Without the group's lock, since it is called with others held; the count only grows. */
 static void wake_from(struct group *group, uint32_t first)
 {

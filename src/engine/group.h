@@ -33,15 +33,24 @@ struct lane;
 struct part;
 struct sweep;
 
+/* There was no room in the pool: noted under whatever lock, said by a lane that holds none. */
+enum group_refusal {
+	REFUSAL_NONE,
+	REFUSAL_COMING, /* somebody is writing down why */
+	REFUSAL_NOTED,
+	REFUSAL_SAID,
+};
+
 struct group {
 	struct weir_ctx *ctx;
 	const char *scheme;
-	struct source *source; /* owned; what a test stood in front included */
-	struct source *core;   /* the store itself; owned by `source` */
-	char *store;           /* owned; which of its kind it is (a mount); NULL: the only one */
-	struct pool *pool;     /* counted; memory that it reads into in place; NULL: any */
-	_Atomic bool pool_refused; /* there was no room in it; said in the log already */
-	uint32_t index;            /* in the context; the order in which plans visit groups */
+	struct source *source;    /* owned; what a test stood in front included */
+	struct source *core;      /* the store itself; owned by `source` */
+	char *store;              /* owned; which of its kind it is (a mount); NULL: the only one */
+	struct pool *pool;        /* counted; memory that it reads into in place; NULL: any */
+	_Atomic int pool_refused; /* enum group_refusal */
+	struct weir_error pool_why; /* of the first time */
+	uint32_t index;             /* in the context; the order in which plans visit groups */
 	_Atomic uint32_t open_serial;
 
 	struct lock lock;
@@ -68,6 +77,9 @@ int group_start(struct group *group, struct weir_error *err);
 
 void group_add(struct group *group, struct sweep *sweep);
 void group_remove(struct group *group, struct sweep *sweep);
+
+void group_note_refusal(struct group *group, const struct weir_error *why);
+void group_say_refusal(struct group *group);
 
 void group_wake(struct group *group);
 void group_wake_copiers(struct group *group);

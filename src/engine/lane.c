@@ -389,6 +389,7 @@ static void look(struct lane *lane)
 
 	if (lane->index == 0)
 		group_check_time(group);
+	group_say_refusal(group);
 	if (epoch == lane->seen_epoch)
 		return;
 	lane->seen_epoch = epoch;

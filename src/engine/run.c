@@ -173,9 +173,8 @@ static int take_memory(struct weir_ctx *ctx, struct group *group, struct run *ru
 	if (group->pool)
 		ret = pool_take(group->pool, run->bytes, align, 0, &memory, &run->fresh, &why);
 	if (ret < 0) {
-		if (group->pool &&
-		    !atomic_exchange_explicit(&group->pool_refused, true, memory_order_relaxed))
-			log_warn(&ctx->log, "what is read is copied once: %s", why.message);
+		if (group->pool)
+			group_note_refusal(group, &why);
 		run->pool = ctx->pool;
 		ret = pool_take(ctx->pool, run->bytes, align, 0, &memory, &run->fresh, err);
 	}

@@ -77,6 +77,7 @@ static void destroy(struct source *base)
 		log_warn(base->env->log,
 			 "%s: its daemon does not answer; what waits for it is left behind",
 			 source->mount);
+		source->log.fn = NULL; /* nobody listens when it goes on one day */
 		return;
 	}
 	source->files->ops->destroy(source->files);
@@ -130,12 +131,17 @@ int source_usrbio_create(const struct source_env *env, const char *mount, struct
 	source = calloc(1, sizeof(*source));
 	if (!source)
 		return error_nomem(err, mount, "the source of a 3FS mount");
-	ret = source_file_create(env, &source->files, err);
+	source->log = (struct log){.fn = env->log->fn,
+				   .arg = env->log->arg,
+				   .level = env->log->level,
+				   .sys = env->log->sys};
+	source->env = (struct source_env){env->sys, &source->log};
+	ret = source_file_create(&source->env, &source->files, err);
 	if (ret) {
 		free(source);
 		return ret;
 	}
-	source->source = (struct source){.ops = &usrbio_ops, .env = env};
+	source->source = (struct source){.ops = &usrbio_ops, .env = &source->env};
 	source->pid = getpid();
 	source->pool = pool_ref(pool);
 	snprintf(source->mount, sizeof(source->mount), "%s", mount);

@@ -53,6 +53,9 @@ struct usrbio_source {
 	struct source source;
 	struct source *files; /* owned */
 	struct pool *pool;    /* counted */
+	/* A worker that is stuck outlives the context: it has what it needs for itself. */
+	struct source_env env;
+	struct log log;
 	pid_t pid;
 	char mount[USRBIO_MOUNT_MAX];
 
