@@ -87,5 +87,7 @@ int blocks_open(const struct blocks *blocks, const struct yard_job *job)
 {
 	int fd = open(job->path, O_RDONLY | O_CLOEXEC | (blocks->cached ? 0 : O_DIRECT));
 
-	return fd < 0 ? yard_fail("%s", job->path) : fd;
+	if (fd < 0)
+		return yard_fail("%s", job->path);
+	return fd;
 }

@@ -47,17 +47,16 @@ static bool recall(struct weir_ctx *ctx, const char *path, size_t len, char moun
 
 static void remember(struct weir_ctx *ctx, const char *path, size_t len, const char *mount)
 {
-	char *dir = strndup(path, len), *copy = strdup(mount);
-	struct route *route, old;
+	struct route fresh = {strndup(path, len), strdup(mount)}, spare = fresh;
 
-	lock_take(&ctx->lock);
-	route = &ctx->routes[ctx->route_next++ % ROUTES_KEPT];
-	old = *route;
-	if (dir && copy)
-		*route = (struct route){dir, copy};
-	lock_drop(&ctx->lock);
-	free(dir && copy ? old.dir : dir);
-	free(dir && copy ? old.mount : copy);
+	if (fresh.dir && fresh.mount) {
+		lock_take(&ctx->lock);
+		spare = ctx->routes[ctx->route_next % ROUTES_KEPT];
+		ctx->routes[ctx->route_next++ % ROUTES_KEPT] = fresh;
+		lock_drop(&ctx->lock);
+	}
+	free(spare.dir);
+	free(spare.mount);
 }
 
 /* ---- Looking ---- */

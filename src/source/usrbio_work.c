@@ -119,7 +119,8 @@ int usrbio_connect(struct usrbio_source *source, struct usrbio_session **out, ui
 	*epoch = ++source->epoch;
 	lock_drop(&source->lock);
 	if (*epoch == 1)
-		shm_names_sweep(source->source.env->sys); /* of processes of ours that were killed */
+		shm_names_sweep(
+			source->source.env->sys); /* of processes of ours that were killed */
 	*out = session;
 	return 0;
 }

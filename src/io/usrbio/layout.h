@@ -104,18 +104,18 @@ struct usrbio_view {
 
 static inline struct usrbio_view usrbio_view_of(void *memory, uint32_t entries)
 {
-	char *at = memory;
+	char *start = memory;
 	size_t n = (size_t)entries + 1;
 	struct usrbio_view view = {.places = (int32_t)n};
 
-	view.sq_head = (_Atomic int32_t *)(void *)at;
-	view.sq_tail = (_Atomic int32_t *)(void *)(at + 4);
-	view.cq_head = (_Atomic int32_t *)(void *)(at + 8);
-	view.cq_tail = (_Atomic int32_t *)(void *)(at + 12);
-	view.args = (struct usrbio_args *)(void *)(at + 16);
-	view.cqe = (struct usrbio_cqe *)(void *)(at + 16 + 56 * n);
-	view.sqe = (struct usrbio_sqe *)(void *)(at + 16 + 80 * n);
-	view.done = (struct usrbio_sem *)(void *)(at + 16 + 96 * n);
+	view.sq_head = (_Atomic int32_t *)(void *)start;
+	view.sq_tail = (_Atomic int32_t *)(void *)(start + 4);
+	view.cq_head = (_Atomic int32_t *)(void *)(start + 8);
+	view.cq_tail = (_Atomic int32_t *)(void *)(start + 12);
+	view.args = (struct usrbio_args *)(void *)(start + 16);
+	view.cqe = (struct usrbio_cqe *)(void *)(start + 16 + 56 * n);
+	view.sqe = (struct usrbio_sqe *)(void *)(start + 16 + 80 * n);
+	view.done = (struct usrbio_sem *)(void *)(start + 16 + 96 * n);
 	return view;
 }
 

@@ -15,13 +15,13 @@ static struct weir_error err;
 static int parse(struct options *out, const char *line)
 {
 	static char words[512];
-	char *argv[32] = {words};
+	char *argv[32] = {words}, *rest = NULL;
 	enum options_answer answer;
 	int argc = 0, ret;
 
 	check(strlen(line) < sizeof(words));
 	strcpy(words, line);
-	for (char *word = strtok(words, " "); word; word = strtok(NULL, " "))
+	for (char *word = strtok_r(words, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
 		argv[argc++] = word;
 	optind = 0;
 	err = (struct weir_error)WEIR_ERROR_INIT;
