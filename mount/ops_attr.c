@@ -129,7 +129,7 @@ void ops_setattr(fuse_req_t req, fuse_ino_t node, struct stat *attr, int what,
 	struct front *front = front_of(req);
 	struct interrupt interrupt; /* cutting off waits for somebody's lease */
 	struct stat now;
-	struct reached at;
+	struct reached at = {.fd = -1};
 	int error = front_may_change(front, node);
 
 	if (!error)

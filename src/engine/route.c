@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/magic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -25,6 +26,20 @@ static size_t parent_length(const char *path)
 	return slash ? (size_t)(slash - path) : 0;
 }
 
+/* The directory in which the path's last name is, or will be; false: it is too long. */
+static bool parent_of(const char *path, char out[PATH_MAX])
+{
+	size_t len = parent_length(path);
+
+	if (len >= PATH_MAX)
+		return false;
+	if (len == 0)
+		snprintf(out, PATH_MAX, "%s", path[0] == '/' ? "/" : ".");
+	else
+		snprintf(out, PATH_MAX, "%.*s", (int)len, path);
+	return true;
+}
+
 static bool is_dir(const struct route *route, const char *path, size_t len)
 {
 	return route->dir && strlen(route->dir) == len && memcmp(route->dir, path, len) == 0;
@@ -39,7 +54,7 @@ static bool recall(struct weir_ctx *ctx, const char *path, size_t len, char moun
 	for (unsigned i = 0; i < ROUTES_KEPT && !found; i++) {
 		found = is_dir(&ctx->routes[i], path, len);
 		if (found)
-			strcpy(mount, ctx->routes[i].mount);
+			memcpy(mount, ctx->routes[i].mount, strlen(ctx->routes[i].mount) + 1);
 	}
 	lock_drop(&ctx->lock);
 	return found;
@@ -65,18 +80,12 @@ static void remember(struct weir_ctx *ctx, const char *path, size_t len, const c
 static bool on_fuse(const struct weir_ctx *ctx, const char *path, bool making)
 {
 	struct statfs fs;
-	size_t len = parent_length(path);
 	char parent[PATH_MAX];
 
 	if (ctx->sys->statfs(path, &fs) == 0)
 		return fs.f_type == FUSE_SUPER_MAGIC;
-	if (!making || errno != ENOENT || len >= sizeof(parent))
-		return false;
-	memcpy(parent, path, len);
-	strcpy(parent + len, len || path[0] == '/' ? "/" : ".");
-	if (len > 0)
-		parent[len] = '\0';
-	return ctx->sys->statfs(parent, &fs) == 0 && fs.f_type == FUSE_SUPER_MAGIC;
+	return making && errno == ENOENT && parent_of(path, parent) &&
+	       ctx->sys->statfs(parent, &fs) == 0 && fs.f_type == FUSE_SUPER_MAGIC;
 }
 
 /* The mount that the path's directory is on; "": none, and then *err says why. */
@@ -84,19 +93,14 @@ static void find_mount(struct weir_ctx *ctx, const char *path, bool making, char
 		       struct weir_error *err)
 {
 	size_t len = parent_length(path);
-	char parent[PATH_MAX] = ".";
+	char parent[PATH_MAX];
 	int ret;
 
 	if (recall(ctx, path, len, mount) && mount[0])
 		return;
 	ret = usrbio_mount_find(ctx->sys, path, ctx->any_mount, mount, err);
-	if (ret && making && len < sizeof(parent)) {
-		if (len > 0 || path[0] == '/') {
-			memcpy(parent, path, len);
-			strcpy(parent + len, len ? "" : "/");
-		}
+	if (ret && making && parent_of(path, parent))
 		ret = usrbio_mount_find(ctx->sys, parent, ctx->any_mount, mount, err);
-	}
 	if (ret)
 		mount[0] = '\0';
 	remember(ctx, path, len, mount);

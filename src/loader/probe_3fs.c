@@ -179,6 +179,7 @@ static void look_into_processes(struct orphans *orphans)
 	DIR *dir = orphans->count ? opendir("/proc") : NULL;
 	struct dirent *entry;
 
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the stream is ours alone */
 	while (dir && (entry = readdir(dir)))
 		if (entry->d_name[0] >= '0' && entry->d_name[0] <= '9')
 			look_into(orphans, entry->d_name);

@@ -128,7 +128,6 @@ static int wrap(struct usrbio_source *source, struct source_object *file, const 
 
 struct trial {
 	struct usrbio_job job;
-	struct usrbio_source *source;
 	bool left; /* nobody waits for it any more */
 };
 

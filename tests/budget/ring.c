@@ -74,7 +74,7 @@ static bool reap_run(struct rig *rig)
 }
 
 /* What is counted. */
-__attribute__((noinline, noclone)) static bool ring_work(struct rig *rig, unsigned runs)
+__attribute__((noinline)) static bool ring_work(struct rig *rig, unsigned runs)
 {
 	bool fine = true;
 
@@ -110,7 +110,7 @@ static int time_it(struct rig *rig)
 		taken[i] = now_ns() - start;
 	}
 	qsort(taken, SAMPLES, sizeof(taken[0]), by_size);
-	printf("{\"ns_per_io\": %.1f}\n", (double)taken[SAMPLES / 2] / (100 * RUN));
+	printf("{\"ns_per_io\": %.1f}\n", (double)taken[SAMPLES / 2] / (100.0 * RUN));
 	return 0;
 }
 

@@ -163,7 +163,7 @@ static int stub_readdir(const char *path, void *buffer, fuse_fill_dir_t fill, of
 	(void)info;
 	(void)flags;
 	if (is_virtual_dir(path)) {
-		if (strcmp(path, "/3fs-virt"))
+		if (strcmp(path, "/3fs-virt") != 0)
 			list_keys(buffer, fill);
 		else
 			fill(buffer, "iovs", NULL, 0, 0);

@@ -74,7 +74,7 @@ static int object_map(struct object *object)
 {
 	struct stat st;
 	const char *name = object->target + strlen(WIRE_PREFIX);
-	if (strncmp(object->target, WIRE_PREFIX, strlen(WIRE_PREFIX)) || !*name ||
+	if (strncmp(object->target, WIRE_PREFIX, strlen(WIRE_PREFIX)) != 0 || !*name ||
 	    strchr(name, '/'))
 		return EACCES;
 	int fd = shm_open(name, O_RDWR, 0);
@@ -229,7 +229,7 @@ static bool take(struct object *ring)
 static int64_t carry_out(struct object *ring, const struct wire_args *args)
 {
 	struct object *iov = stub.objects;
-	while (iov && (iov->ring || memcmp(iov->id, args->iov, 16)))
+	while (iov && (iov->ring || memcmp(iov->id, args->iov, 16) != 0))
 		iov = iov->next;
 	int fd = file_by_ino(args->ino);
 	if (fd < 0)

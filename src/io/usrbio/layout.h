@@ -78,10 +78,10 @@ static inline uint64_t usrbio_ring_bytes(uint32_t entries)
 /* The entries that an object of that size has; 0: it is no ring. */
 static inline uint32_t usrbio_ring_entries(uint64_t bytes)
 {
-	uint64_t places = bytes < USRBIO_RING_MIN ? 1
-						  : (bytes - USRBIO_RING_FIXED) / USRBIO_RING_PLACE;
+	uint64_t count = bytes < USRBIO_RING_MIN ? 1
+						 : (bytes - USRBIO_RING_FIXED) / USRBIO_RING_PLACE;
 
-	return (uint32_t)((places > INT32_MAX ? INT32_MAX : places) - 1);
+	return (uint32_t)((count > INT32_MAX ? INT32_MAX : count) - 1);
 }
 
 /* A semaphore in shared memory: see signal.h. */
