@@ -196,6 +196,7 @@ class Daemons(ServerTest):
             self.assertEqual(answer, GONE)
             self.assertLess(took, 2.5)
             client.close()
+            self.weir.made = []  # what it left is for the next one to remove
             self.weir.release()
             self.weir = self.start(Weir, *self.OPTIONS)
             self.mount = raw.Mount(self.point)

@@ -247,6 +247,12 @@ class Daemon:
             os.write(self.guard, b"k")
             os.close(self.guard)
             self.guard = None
+        for bell in self.bells():  # one that was killed left them
+            if os.path.exists(bell):
+                os.unlink(bell)
+
+    def bells(self):
+        return []
 
 
 def mount_points():
@@ -268,6 +274,9 @@ class Stub(Daemon):
         self.process.stdin.flush()
         return self.process.stdout.readline().rstrip("\n")
 
+    def bells(self):
+        return glob.glob(f"/dev/shm/sem.hf3fs-submit-ios.stub-{self.pid}-*")
+
     def do(self, command):
         answer = self.tell(command)
         if answer != "ok":
@@ -279,6 +288,7 @@ class Weir(Daemon):
 
     def __init__(self, folder, point, *options, env=None):
         super().__init__(folder, point)
+        self.made = []
         self.ready = point + ".ready"
         self.log = point + ".log"
         command = [WEIR_MOUNT, "--foreground", "--ready-file", self.ready, *options, f"file://{folder}", point]
@@ -288,6 +298,11 @@ class Weir(Daemon):
             self.release()
             raise RuntimeError("weir-mount did not start: " + self.said())
         os.unlink(self.ready)
+        iovs = os.path.join(point, "3fs-virt", "iovs")
+        self.made = [os.readlink(os.path.join(iovs, "submit-ios" + suffix)) for suffix in raw.SUFFIX.values()]
+
+    def bells(self):
+        return self.made
 
     def said(self):
         with open(self.log, encoding="utf-8", errors="replace") as lines:

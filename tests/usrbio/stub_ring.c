@@ -140,7 +140,8 @@ int doorbells_make(void)
 	for (int i = 0; i < 3; i++) {
 		char path[128];
 		snprintf(stub.sem_name[i], sizeof(stub.sem_name[i]),
-			 "/hf3fs-submit-ios.stub-%d-%llx", i, (unsigned long long)now_ns());
+			 "/hf3fs-submit-ios.stub-%d-%d-%llx", (int)getpid(), i,
+			 (unsigned long long)now_ns());
 		stub.sems[i] = sem_open(stub.sem_name[i], O_CREAT | O_EXCL, 0666, 0);
 		if (stub.sems[i] == SEM_FAILED)
 			return -1;
