@@ -31,6 +31,7 @@ static _Noreturn void become(int link, int daemon, int64_t limit_ns, int64_t shu
 		.abort_fd = -1,
 		.waiting_fd = -1,
 		.prober_fd = -1,
+		.waits_ns = NEVER,
 		.lazy_ns = NEVER,
 		.kill_ns = NEVER,
 	};
@@ -49,13 +50,16 @@ static _Noreturn void become(int link, int daemon, int64_t limit_ns, int64_t shu
  */
 static void keep_only(int *kept[], int count)
 {
+	int null;
+
 	for (int i = 0; i < count; i++)
 		*kept[i] = fcntl(*kept[i], F_DUPFD_CLOEXEC, 16);
 	for (int i = 0; i < count; i++)
 		*kept[i] = dup3(*kept[i], 3 + i, O_CLOEXEC);
 	syscall(SYS_close_range, 3 + count, ~0U, 0);
-	close(STDIN_FILENO);
-	close(STDOUT_FILENO);
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int fd = 0; fd < 3 && null >= 0; fd++)
+		dup2(null, fd);
 }
 
 int guard_start(struct guard *guard, int64_t limit_ns, int64_t shutdown_ns, struct rundir *run,

@@ -75,6 +75,7 @@ struct watch {
 
 	int64_t beat_ns;  /* when it came */
 	int64_t stuck_ns; /* what it said */
+	int64_t waits_ns; /* since when it is late and somebody waits; NEVER */
 	bool aborted;
 
 	pid_t prober; /* looks at the root; 0: none */

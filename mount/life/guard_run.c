@@ -164,6 +164,18 @@ static void listen_to_daemon(struct watch *watch)
 		leave(watch);
 }
 
+/* Somebody waits, and did so a moment ago: a daemon that was woken again has time to answer. */
+static bool somebody_waits(struct watch *watch, bool late)
+{
+	if (!late || !watch_waits(watch)) {
+		watch->waits_ns = NEVER;
+		return false;
+	}
+	if (watch->waits_ns == NEVER)
+		watch->waits_ns = now();
+	return now() - watch->waits_ns >= watch->limit_ns / 16;
+}
+
 /* An eighth of the limit is for noticing and for acting. */
 static void look_at_beat(struct watch *watch)
 {
@@ -171,9 +183,8 @@ static void look_at_beat(struct watch *watch)
 
 	if (!watch->mounted || !watch->limit_ns || watch->aborted)
 		return;
-	if (silent + watch->stuck_ns < watch->limit_ns - watch->limit_ns / 8)
-		return;
-	if (!watch_waits(watch))
+	if (!somebody_waits(watch,
+			    silent + watch->stuck_ns >= watch->limit_ns - watch->limit_ns / 8))
 		return;
 	watch_abort(watch);
 	tell(watch, GUARD_ABORTED, 0);
