@@ -29,7 +29,6 @@ static _Noreturn void become(int link, int daemon, int64_t limit_ns, int64_t shu
 		.shutdown_ns = shutdown_ns,
 		.run = run,
 		.abort_fd = -1,
-		.waiting_fd = -1,
 		.prober_fd = -1,
 		.waits_ns = NEVER,
 		.lazy_ns = NEVER,

@@ -71,7 +71,7 @@ struct watch {
 
 	struct anchor anchor;
 	bool mounted;
-	int abort_fd, waiting_fd; /* of fusectl; -1 */
+	int abort_fd; /* of fusectl; -1 */
 
 	int64_t beat_ns;  /* when it came */
 	int64_t stuck_ns; /* what it said */

@@ -324,7 +324,7 @@ class Death(MountTest):
 
     def test_a_stopped_daemon_that_nobody_waits_for_goes_on(self):
         pid = self.mount("--passthrough", "off", "--watchdog", "500ms")
-        time.sleep(0.3)  # whoever looked whether it answers has closed it again
+        time.sleep(0.2)  # whoever looked whether it answers has closed it again
         os.kill(pid, signal.SIGSTOP)
         time.sleep(1.5)
         os.kill(pid, signal.SIGCONT)
