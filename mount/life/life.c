@@ -165,6 +165,10 @@ int life_end(struct life *life, const struct weir_error *err)
 	bool failed;
 
 	end_threads(life);
+	/* The end of the session may be here before the guard's word about it. */
+	if (life->client >= 0)
+		control_answer(life->client, "done\n", strlen("done\n"));
+	life->client = -1;
 	/* The guard first: when the answer is out, nothing of ours is left. */
 	guard_end(&life->guard);
 	rundir_release(&life->run);
@@ -174,9 +178,8 @@ int life_end(struct life *life, const struct weir_error *err)
 	if (!life->start.answered)
 		start_answer(&life->start, err ? err : &ended);
 	failed = err || ended.code || atomic_load(&life->failed);
-	close_all((const int[]){life->signals, life->control, life->wake, life->client,
-				life->start.answer_fd},
-		  5);
+	close_all((const int[]){life->signals, life->control, life->wake, life->start.answer_fd},
+		  4);
 	rundir_close(&life->run);
 	lock_fini(&life->lock);
 	free(life);

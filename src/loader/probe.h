@@ -25,6 +25,9 @@ void probe_say(const struct probe *probe, const char *name, int status, const ch
 /* 3FS: mounts, registrations, shared memory. */
 void probe_3fs(const struct probe *probe);
 
+/* What mounting needs. */
+void probe_mount(const struct probe *probe);
+
 #define PROBE_SIZE_MAX 32
 const char *probe_size(char to[PROBE_SIZE_MAX], uint64_t bytes);
 
