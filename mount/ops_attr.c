@@ -95,12 +95,11 @@ static int set_owner(int fd, const struct stat *attr, int what)
 
 static int set_size(int fd, off_t size, const struct fuse_file_info *info)
 {
-	const struct handle *handle = info ? (struct handle *)(uintptr_t)info->fh : NULL;
 	char path[REACH_PATH_MAX];
 
-	/* O_TRUNC comes as this, also of a file that was opened for reading. */
-	if (handle && handle->rights[1])
-		return ftruncate(handle->fd, size) ? errno : 0;
+	/* ftruncate() comes with its handle, O_TRUNC without. */
+	if (info)
+		return ftruncate(((struct handle *)(uintptr_t)info->fh)->fd, size) ? errno : 0;
 	return truncate(reach_path(fd, path), size) ? errno : 0;
 }
 
