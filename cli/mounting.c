@@ -46,8 +46,8 @@ bool mounting_program(char path[PATH_MAX])
 		    access(path, X_OK) == 0)
 			return true;
 	}
-	snprintf(path, PATH_MAX, "%s/weir-mount", WEIR_LIBEXEC);
-	return access(path, X_OK) == 0;
+	return snprintf(path, PATH_MAX, "%s/weir-mount", WEIR_LIBEXEC) < PATH_MAX &&
+	       access(path, X_OK) == 0;
 }
 
 int mounting_resolve(const char *dir, char out[PATH_MAX], struct weir_error *err)

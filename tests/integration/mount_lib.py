@@ -98,7 +98,9 @@ class Mount:
         deadline = time.monotonic() + 20
         while " is mounted at " not in self.said():
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"no mount: {self.said()}")
+                said = self.said()
+                self.end(1)
+                raise RuntimeError(f"no mount: {said}")
             time.sleep(0.005)
 
     def said(self):
