@@ -136,7 +136,7 @@ static int ask(struct umount *what, struct weir_error *err)
 		ret = busy(what, err);
 	else if (strcmp(answer, "done\n") != 0)
 		ret = report_set(err, WEIR_IO, what->dir, "%s: cannot unmount: %s", what->dir,
-				 strerror(atoi(answer + strcspn(answer, " "))));
+				 strerror((int)strtol(answer + strcspn(answer, " "), NULL, 10)));
 	else if (!wait_for_end(what->daemon.pid, END_MS))
 		ret = report_set(err, WEIR_TIMEOUT, what->dir,
 				 "%s: unmounted, but its daemon (process %d) does not end",

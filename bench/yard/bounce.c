@@ -71,11 +71,14 @@ int main(int argc, char **argv)
 	struct table *table = mmap(NULL, sizeof(*table), PROT_READ | PROT_WRITE,
 				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	uint64_t *taken = calloc(count ? count : 1, sizeof(*taken));
+	uint64_t half, most;
 	pid_t child;
 
 	if (table == MAP_FAILED || !taken || count == 0 || sem_init(&table->there, 1, 0) < 0 ||
-	    sem_init(&table->back, 1, 0) < 0 || (child = fork()) < 0)
+	    sem_init(&table->back, 1, 0) < 0 || (child = fork()) < 0) {
+		free(taken);
 		return yard_fail("bounce") < 0;
+	}
 	if (child == 0)
 		answer(table, count);
 	for (size_t i = 0; i < count; i++) {
@@ -87,8 +90,11 @@ int main(int argc, char **argv)
 	}
 	waitpid(child, NULL, 0);
 	qsort(taken, count, sizeof(*taken), by_size);
+	half = taken[count / 2];
+	most = taken[count - 1 - count / 100];
 	printf("{\"count\": %zu, \"p50_us\": %.3f, \"p99_us\": %.3f, \"cpu_us\": %.3f}\n", count,
-	       (double)taken[count / 2] / 1e3, (double)taken[count - 1 - count / 100] / 1e3,
+	       (double)half / 1e3, (double)most / 1e3,
 	       (cpu_of(RUSAGE_SELF) + cpu_of(RUSAGE_CHILDREN)) / (double)count * 1e6);
+	free(taken);
 	return 0;
 }

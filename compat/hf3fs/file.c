@@ -43,6 +43,7 @@ HF3FS_API void hf3fs_dereg_fd(int fd)
 
 HF3FS_API int hf3fs_extract_mount_point(char *hf3fs_mount_point, int size, const char *path)
 {
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the interface says that it is read here */
 	const char *any = getenv("HF3FS_USRBIO_DONT_CHECKFS_FOR_MP");
 	char found[PATH_MAX];
 	size_t length;

@@ -100,6 +100,7 @@ static int errno_of(int code)
 /* As the vendor's levels are written; FATAL is for what we never do. */
 static bool wanted(void)
 {
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the interface says that it is read here */
 	const char *level = getenv("HF3FS_USRBIO_LIB_LOG");
 
 	return level && *level && strcmp(level, "FATAL") != 0;

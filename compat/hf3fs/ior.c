@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "compat/hf3fs/handle.h"
 
 _Static_assert(sizeof(struct hf3fs_iov) == 312 && offsetof(struct hf3fs_iov, size) == 288 &&
@@ -33,12 +34,12 @@ static int create(const char *mount, const struct usrbio_ring_opts *opts, struct
 	struct usrbio_ring *ring;
 	int ret = handle_session(mount, &session);
 
-	if (ret < 0)
-		return ret;
+	if (ret != 0)
+		return failure(ret);
 	ret = usrbio_ring_create(session, opts, &ring, &err);
 	usrbio_session_put(session);
 	if (ret < 0)
-		return handle_failed("hf3fs_iorcreate", ret, &err);
+		return failure(handle_failed("hf3fs_iorcreate", ret, &err));
 	*out = handle_create();
 	if (!*out) {
 		usrbio_ring_destroy(ring);

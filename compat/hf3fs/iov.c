@@ -7,8 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "compat/hf3fs/handle.h"
 
+/* -EINVAL also where there is nothing to fill in: the caller touches *iov only after 0. */
 static int check(const struct hf3fs_iov *iov, const char *mount, size_t size, size_t block_size)
 {
 	if (!iov || !mount || strlen(mount) >= sizeof(iov->mount_point) || size == 0 ||
@@ -41,8 +43,8 @@ static int have(const char *call, const char *mount, attach_fn *attach, const vo
 	struct handle *handle;
 	int ret = handle_session(mount, &session);
 
-	if (ret < 0)
-		return ret;
+	if (ret != 0)
+		return failure(ret);
 	handle = handle_create();
 	if (!handle) {
 		usrbio_session_put(session);
@@ -52,7 +54,7 @@ static int have(const char *call, const char *mount, attach_fn *attach, const vo
 	usrbio_session_put(session);
 	if (ret < 0) {
 		free(handle_take(handle, false));
-		return handle_failed(call, ret, &err);
+		return failure(handle_failed(call, ret, &err));
 	}
 	*out = handle;
 	return 0;

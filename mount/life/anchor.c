@@ -89,6 +89,7 @@ void anchor_find(struct anchor *anchor)
 /* "fuse_connection: N" in fdinfo; then the mount with that device number. */
 void anchor_find_by_descriptor(struct anchor *anchor, int fuse_fd)
 {
+	static const char name[] = "fuse_connection:";
 	char path[64], line[256];
 	FILE *info;
 
@@ -97,8 +98,10 @@ void anchor_find_by_descriptor(struct anchor *anchor, int fuse_fd)
 	if (!info)
 		return;
 	while (fgets(line, sizeof(line), info)) {
-		if (sscanf(line, "fuse_connection: %u", &anchor->connection) == 1)
-			anchor->known = true;
+		if (strncmp(line, name, sizeof(name) - 1) != 0)
+			continue;
+		anchor->connection = (unsigned)strtoul(line + sizeof(name) - 1, NULL, 10);
+		anchor->known = true;
 	}
 	fclose(info);
 }

@@ -65,7 +65,7 @@ static enum control_word word_of(const char *line)
 
 enum control_word control_accept(int listener, int *client)
 {
-	const struct timeval patience = {.tv_usec = 500 * 1000};
+	const struct timeval patience = {.tv_usec = 500000};
 	enum control_word word = CONTROL_NONE;
 	char line[32];
 	ssize_t got;

@@ -131,13 +131,13 @@ int weir_object_from_fd(struct weir_ctx *ctx, int fd, const char *name,
 	struct source_object *core = NULL;
 	struct weir_object_opts copy;
 	struct source_how how;
-	struct group *group;
+	struct group *group = NULL;
 	int ret = object_call_begin(ctx, name, opts, &copy, err);
 
 	if (ret == 0)
 		ret = ctx_group(ctx, "file", NULL, &group, err);
-	if (ret < 0)
-		return ret;
+	if (ret != 0)
+		return failure(ret);
 	how = (struct source_how){copy.direct, copy.cache, copy.flags};
 	ret = group->source->ops->adopt(group->source, fd, name, &how, &core, err);
 	return ret < 0 ? ret : object_wrap(ctx, group, core, out, err);

@@ -101,6 +101,7 @@ static int by_size(const void *a, const void *b)
 static int time_it(struct rig *rig)
 {
 	static int64_t taken[SAMPLES];
+	int64_t median;
 
 	for (unsigned i = 0; i < SAMPLES; i++) {
 		int64_t start = now_ns();
@@ -110,7 +111,8 @@ static int time_it(struct rig *rig)
 		taken[i] = now_ns() - start;
 	}
 	qsort(taken, SAMPLES, sizeof(taken[0]), by_size);
-	printf("{\"ns_per_io\": %.1f}\n", (double)taken[SAMPLES / 2] / (100.0 * RUN));
+	median = taken[SAMPLES / 2];
+	printf("{\"ns_per_io\": %.1f}\n", (double)median / (100.0 * RUN));
 	return 0;
 }
 
