@@ -9,6 +9,7 @@
  *	out.* json.* report.* progress.*                        what is written, and where
  *	inputs.*    many arguments                              signals.*   Ctrl-C
  *	session.*   a context of the library, for a verb        pump.*      an object in order, in pieces
+ *	mounting*   daemons of mounts, and who uses a mount
  *
  * The command sees include/weir/ only, as every user of the library does.
  */

@@ -95,11 +95,11 @@ static int start_threads(struct life *life, struct weir_error *err)
 {
 	const struct sys *sys = sys_real();
 	uint64_t one = 1;
-	int ret = thread_start(sys, &life->keeper, "keeper", keeper_run, life, err);
+	int ret = thread_start(sys, &life->keeper, "weir-keeper", keeper_run, life, err);
 
 	if (ret)
 		return ret;
-	ret = thread_start(sys, &life->beater, "heartbeat", beater_run, life, err);
+	ret = thread_start(sys, &life->beater, "weir-heart", beater_run, life, err);
 	life->running = !ret;
 	if (ret) {
 		if (write(life->wake, &one, sizeof(one)) == sizeof(one))
