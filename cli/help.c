@@ -28,7 +28,10 @@ const struct field help_environment[] = {
 	 "on standard error of the command."},
 	{"WEIR_3FS_LIBRARY",
 	 "native or auto: rings of 3FS are driven by weir itself. vendor is refused with a warning, and "
-	 "weir's own client is used."},
+	 "weir's own client is used; doctor then says which library of the vendor's there is, and whether it "
+	 "loads."},
+	{"HF3FS_LIB_DIR, LD_LIBRARY_PATH",
+	 "Where doctor looks for the vendor's library, where WEIR_3FS_LIBRARY is vendor."},
 	{"HF3FS_USRBIO_DONT_CHECKFS_FOR_MP",
 	 "yes: mounts of any type that have a directory 3fs-virt count as mounts of 3FS, not only those "
 	 "of type fuse.hf3fs."},

@@ -110,6 +110,7 @@ int ctx_create_with(const struct weir_ctx_opts *opts, const struct ctx_seams *se
 	ctx->env = (struct source_env){.sys = ctx->sys, .log = &ctx->log};
 	if ((ret = environment_read(&ctx->opts, &ctx->log, err)) < 0 ||
 	    (ret = environment_library(&ctx->library, err)) < 0 ||
+	    (ret = environment_places(&ctx->vendor_places, err)) < 0 ||
 	    (ret = check_opts(&ctx->opts, err)) < 0 || (ret = create_parts(ctx, err)) < 0) {
 		weir_ctx_destroy(ctx);
 		return ret;
@@ -117,8 +118,8 @@ int ctx_create_with(const struct weir_ctx_opts *opts, const struct ctx_seams *se
 	budget_watch(ctx->budget, wake_lanes, ctx);
 	if (ctx->library == LIBRARY_VENDOR)
 		log_warn(&ctx->log,
-			 "WEIR_3FS_LIBRARY=vendor: this version does not load the vendor's "
-			 "library; rings are driven by weir's own client");
+			 "WEIR_3FS_LIBRARY=vendor: this version does not read by way of the "
+			 "vendor's library; rings are driven by weir's own client");
 	*out = ctx;
 	return 0;
 }
@@ -140,6 +141,7 @@ int ctx_alive(const struct weir_ctx *ctx, struct weir_error *err)
 /* In a forked child the threads do not exist and every shared thing is the parent's: memory only. */
 static void forget_in_child(struct weir_ctx *ctx)
 {
+	environment_places_fini(&ctx->vendor_places);
 	free(ctx);
 }
 
@@ -179,6 +181,7 @@ void weir_ctx_destroy(struct weir_ctx *ctx)
 		free(ctx->routes[i].mount);
 	}
 	lock_fini(&ctx->lock);
+	environment_places_fini(&ctx->vendor_places);
 	free(ctx);
 }
 

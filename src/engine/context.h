@@ -18,6 +18,7 @@
 #include "base/thread.h"
 #include "engine/budget.h"
 #include "engine/counters.h"
+#include "engine/environment.h"
 #include "engine/helper.h"
 #include "engine/trace.h"
 #include "mem/pool.h"
@@ -41,6 +42,7 @@ struct weir_ctx {
 	bool simulated;
 	int library;    /* enum environment_library */
 	bool any_mount; /* HF3FS_USRBIO_DONT_CHECKFS_FOR_MP: mounts of other types count as 3FS */
+	struct environment_places vendor_places;
 	struct log log;
 	struct source_env env;
 	struct weir_ctx_opts opts; /* what the caller said, environment included */

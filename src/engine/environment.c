@@ -87,6 +87,28 @@ int environment_library(int *out, struct weir_error *err)
 			 quote(&q, (struct bytes){value, strnlen(value, 64)}));
 }
 
+static int copy(const char *name, char **out, struct weir_error *err)
+{
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe) */
+	const char *value = getenv(name);
+
+	*out = value && *value ? strdup(value) : NULL;
+	return value && *value && !*out ? error_nomem(err, NULL, name) : 0;
+}
+
+int environment_places(struct environment_places *out, struct weir_error *err)
+{
+	int ret = copy("HF3FS_LIB_DIR", &out->directory, err);
+
+	return ret ? ret : copy("LD_LIBRARY_PATH", &out->directories, err);
+}
+
+void environment_places_fini(struct environment_places *places)
+{
+	free(places->directory);
+	free(places->directories);
+}
+
 int environment_read(struct weir_ctx_opts *opts, struct log *log, struct weir_error *err)
 {
 	/* NOLINTBEGIN(concurrency-mt-unsafe): that they are read here, and only here, is said in context.h */

@@ -29,6 +29,13 @@ enum environment_library {
 };
 int environment_library(int *out, struct weir_error *err);
 
+/* HF3FS_LIB_DIR and LD_LIBRARY_PATH: where the vendor's library may be.  Copies; NULL: not set. */
+struct environment_places {
+	char *directory, *directories;
+};
+int environment_places(struct environment_places *out, struct weir_error *err);
+void environment_places_fini(struct environment_places *places);
+
 /* "64KiB", "1.5GB", "4096": bytes.  0, or -1 where that is not a size. */
 int size_parse(const char *text, uint64_t *out);
 

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -20,6 +21,7 @@
 #include "io/usrbio/key.h"
 #include "io/usrbio/mountpoint.h"
 #include "loader/probe.h"
+#include "source/usrbio_vendor.h"
 #include "weir/object.h"
 
 /* Less than that is no more than staging for a lane or two. */
@@ -87,8 +89,40 @@ static void look_at_library(const struct probe *probe)
 	int library = probe->ctx->library;
 
 	probe_say(probe, "3fs_library", library == LIBRARY_VENDOR ? WEIR_PROBE_WARN : WEIR_PROBE_OK,
-		  "this version does not load the vendor's library", "native (WEIR_3FS_LIBRARY=%s)",
-		  asked[library]);
+		  "this version does not read by way of the vendor's library",
+		  "native (WEIR_3FS_LIBRARY=%s)", asked[library]);
+}
+
+static uint64_t descriptors_at_most(void)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_max : RLIM_INFINITY;
+}
+
+/* Who did not ask for it has nothing of it loaded: it starts threads. */
+static void look_at_vendor(const struct probe *probe)
+{
+	const struct usrbio_vendor_places places = {probe->ctx->vendor_places.directory,
+						    probe->ctx->vendor_places.directories};
+	struct weir_error err = WEIR_ERROR_INIT;
+	struct usrbio_vendor vendor;
+	int ret;
+
+	if (probe->ctx->library != LIBRARY_VENDOR)
+		return;
+	ret = usrbio_vendor_find(probe->ctx->sys, &places, &vendor, &err);
+	if (ret == 0)
+		ret = usrbio_vendor_load(&vendor, descriptors_at_most(), &err);
+	if (ret)
+		probe_say(probe, "3fs_vendor_library",
+			  ret == WEIR_NOTFOUND ? WEIR_PROBE_ABSENT : WEIR_PROBE_FAIL,
+			  "HF3FS_LIB_DIR names the directory of the vendor's library", "%s",
+			  err.message);
+	else
+		probe_say(probe, "3fs_vendor_library", WEIR_PROBE_OK, "",
+			  "vendor: %s (by %s) loads and has all its functions", vendor.path,
+			  vendor.named_by);
 }
 
 /* ---- Shared memory ---- */
@@ -229,6 +263,7 @@ static void look_at_leaks(const struct probe *probe)
 void probe_3fs(const struct probe *probe)
 {
 	look_at_library(probe);
+	look_at_vendor(probe);
 	look_at_mounts(probe);
 	look_at_room(probe);
 	look_at_leaks(probe);

@@ -348,5 +348,69 @@ class Ours(Client):
         self.assertRegex(registered[0], r": [1-9]\d* rings and \d+ iovs of yours")
 
 
+class Vendor(RingTest):
+    """Which library of the vendor there is, and whether it loads.  Our drop-in with another note plays theirs."""
+    note = b"weir\0\0\0\0drop-in\0"
+
+    def setUp(self):
+        super().setUp()
+        with open(os.path.join(os.path.abspath(BUILD), "compat", "hf3fs", "libhf3fs_api_shared.so"), "rb") as library:
+            self.ours = library.read()
+        self.assertEqual(self.ours.count(self.note), 1)
+        self.theirs = self.ours.replace(self.note, b"them" + self.note[4:])
+
+    def put(self, folder, content, end=""):
+        os.makedirs(os.path.join(self.top, folder), exist_ok=True)
+        path = os.path.join(self.top, folder, "libhf3fs_api_shared.so" + end)
+        with open(path, "wb") as library:
+            library.write(content)
+        return path
+
+    def check(self, asked="vendor", folder="", folders=()):
+        env = {**os.environ, "WEIR_3FS_LIBRARY": asked, "HF3FS_LIB_DIR": folder and os.path.join(self.top, folder),
+               "LD_LIBRARY_PATH": ":".join(os.path.join(self.top, each) for each in folders)}
+        run = subprocess.run([WEIR, "doctor", "--json"], env=env, capture_output=True, text=True, timeout=60,
+                             check=False)
+        found = [c for c in json.loads(run.stdout)["checks"] if c["name"] == "3fs_vendor_library"]
+        return (found[0]["status"], found[0]["value"]) if found else None
+
+    def test_theirs_is_found_and_loads(self):
+        path = self.put("a", self.theirs)
+        other = self.put("b", self.theirs, ".1")
+        self.assertEqual(self.check(folder="a", folders=["b"]),
+                         ("ok", f"vendor: {path} (by HF3FS_LIB_DIR) loads and has all its functions"))
+        self.assertEqual(self.check(folders=["none", "b", "a"]),
+                         ("ok", f"vendor: {other} (by LD_LIBRARY_PATH) loads and has all its functions"))
+        for asked in ("native", "auto"):
+            self.assertIsNone(self.check(asked, folder="a"))
+
+    def test_ours_is_not_theirs(self):
+        ours = self.put("a", self.ours)
+        status, said = self.check(folder="a")
+        self.assertEqual(status, "fail")
+        self.assertIn(f"{ours}: weir's own library", said)
+        theirs = self.put("a", self.theirs, ".0")
+        self.assertIn(theirs, self.check(folder="a")[1])
+
+    def test_none_is_there(self):
+        status, said = self.check(folder="none")
+        self.assertEqual(status, "absent")
+        self.assertIn("set HF3FS_LIB_DIR", said)
+
+    def test_all_functions_or_none(self):
+        # Its entry stays in the table of symbols; the name there is another.
+        name = b"\0hf3fs_punchhole\0"
+        self.assertIn(name, self.theirs)
+        path = self.put("a", self.theirs.replace(name, b"\0hf3fs_punchhall\0"))
+        self.assertEqual(self.check(folder="a"), ("fail", f"{path}: has no hf3fs_punchhole"))
+
+    def test_what_is_no_library(self):
+        for content in (b"", b"INPUT(libother.so)\n", self.theirs[:5000]):
+            path = self.put("a", content)
+            status, said = self.check(folder="a")
+            self.assertEqual(status, "fail")
+            self.assertIn(path + ": ", said)
+
+
 if __name__ == "__main__":
     main()
