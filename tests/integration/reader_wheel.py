@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from cli_lib import BUILD, CliTest, main
+from cli_lib import BUILD, CliTest, alone, main
 
 LIBRARY = os.path.join(os.path.abspath(BUILD), "compat", "hf3fs")
 MOUNT = os.path.join(os.path.abspath(BUILD), "mount", "weir-mount")
@@ -133,4 +133,5 @@ class ReaderWheel(CliTest):
 
 
 if __name__ == "__main__":
+    alone()
     main()

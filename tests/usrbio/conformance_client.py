@@ -317,7 +317,7 @@ class Mechanics(ClientTest):
         for entries, batch, jitter in ((7, "on", 1), (16, "off", 1), (3, "on", 0), (64, "off", 0)):
             self.stub.do(f"batch {batch}")
             self.stub.do(f"jitter {jitter}")
-            self.run_many(self.client(entries=entries), fd, sized(4000, 250000))
+            self.run_many(self.client(entries=entries), fd, sized(800, 250000))
 
     def test_UB_26_two_threads(self):
         """One prepares, one waits; the race detector sees the same in the client's own tests."""
