@@ -23,11 +23,15 @@ def is_mounted(path):
         return any(line.split()[4] == path for line in mounts)
 
 
+def state(path):
+    with open(path, encoding="utf-8") as stat_file:
+        return stat_file.read().rsplit(")", 1)[1].split()[0]
+
+
 def lives(pid):
     """A zombie that its parent has not looked at is dead."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
-            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+        return state(f"/proc/{pid}/stat") != "Z"
     except FileNotFoundError:
         return False
 
@@ -40,6 +44,12 @@ def until(what, seconds):
             return time.monotonic() - start
         time.sleep(0.01)
     return None
+
+
+def stop(pid):
+    """Every thread of it stands still when this returns: a signal may find one that answers a last request."""
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: all(state(f"/proc/{pid}/task/{thread}/stat") == "T" for thread in os.listdir(f"/proc/{pid}/task")), 5)
 
 
 class Reader(threading.Thread):
@@ -286,7 +296,7 @@ class Death(MountTest):
     def test_PR_30_killed_daemon_frees_its_readers_at_once(self):
         pid = self.mount("--passthrough", "off")
         readers = self.readers(8)
-        os.kill(pid, signal.SIGSTOP)
+        stop(pid)
         for reader in readers:
             reader.start()
         time.sleep(0.2)
@@ -316,7 +326,7 @@ class Death(MountTest):
     def test_PR_31_a_stopped_daemon_holds_nobody_beyond_the_limit(self):
         pid = self.mount("--passthrough", "off", "--watchdog", "1s")
         readers = self.readers(8)
-        os.kill(pid, signal.SIGSTOP)
+        stop(pid)
         for reader in readers:
             reader.start()
         self.assertFreed(readers, 1.3)
@@ -325,7 +335,7 @@ class Death(MountTest):
     def test_a_stopped_daemon_that_nobody_waits_for_goes_on(self):
         pid = self.mount("--passthrough", "off", "--watchdog", "500ms")
         time.sleep(0.2)  # whoever looked whether it answers has closed it again
-        os.kill(pid, signal.SIGSTOP)
+        stop(pid)
         time.sleep(1.5)
         os.kill(pid, signal.SIGCONT)
         time.sleep(0.1)
@@ -352,7 +362,7 @@ class Slow(MountTest):
         lower = self.mount("--passthrough", "off", "--watchdog", "0")
         upper = self.mount("--passthrough", "off", *options, source=self.point, point=self.upper)
         readers = self.readers(count, self.upper)
-        os.kill(lower, signal.SIGSTOP)
+        stop(lower)
         self.addCleanup(os.kill, lower, signal.SIGKILL)
         for reader in readers:
             reader.start()
@@ -373,7 +383,7 @@ class Slow(MountTest):
 
     def test_slow_MT_105_force_ends_a_mount_whose_daemon_has_stopped(self):
         pid = self.mount("--watchdog", "0")
-        os.kill(pid, signal.SIGSTOP)
+        stop(pid)
         start = time.monotonic()
         self.weir("umount", "--force", self.point)
         self.assertLess(time.monotonic() - start, 30)
