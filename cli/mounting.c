@@ -112,6 +112,7 @@ static bool read_daemon(const char *folder, const char *name, struct mounting_da
 {
 	size_t len = strlen(name);
 	char path[PATH_MAX];
+	char pid[32];
 	FILE *file;
 	bool fine;
 
@@ -122,8 +123,9 @@ static bool read_daemon(const char *folder, const char *name, struct mounting_da
 	file = fopen(path, "re");
 	if (!file)
 		return false;
-	fine = fscanf(file, "%d%*c", &out->pid) == 1 && fgets(out->dir, sizeof(out->dir), file);
+	fine = fgets(pid, sizeof(pid), file) && fgets(out->dir, sizeof(out->dir), file);
 	fclose(file);
+	out->pid = fine ? (pid_t)strtol(pid, NULL, 10) : 0;
 	out->dir[strcspn(out->dir, "\n")] = '\0';
 	return fine && out->pid > 0 && (kill(out->pid, 0) == 0 || errno == EPERM);
 }

@@ -217,6 +217,7 @@ int shm_names_walk(const struct sys *sys, int (*fn)(void *arg, const struct shm_
 			sys->close(fd);
 		return -1;
 	}
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the stream is ours alone */
 	while (ret >= 0 && (entry = readdir(dir)))
 		ret = look(sys, dirfd(dir), entry->d_name, fn, arg);
 	closedir(dir);

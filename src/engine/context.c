@@ -258,10 +258,10 @@ static int make_group(struct weir_ctx *ctx, size_t kind, const char *store, stru
 	ret = make_source(ctx, kind, store, &pool, &source, &core, err);
 	if (ret == 0)
 		ret = group_create(ctx, source, out, err); /* takes it over in any case */
-	if (ret < 0) {
+	if (ret != 0) {
 		pool_unref(pool);
 		free(copy);
-		return ret;
+		return failure(ret);
 	}
 	(*out)->core = core;
 	(*out)->store = copy;

@@ -40,7 +40,7 @@ static void look_at_device(const struct probe *probe)
 	else
 		probe_say(probe, "fuse", WEIR_PROBE_WARN,
 			  "`weir mount` needs it: chmod 666 " DEVICE ", as distributions have it",
-			  DEVICE ": %s", strerror(os_errno));
+			  DEVICE " cannot be opened: %s", strerrordesc_np(os_errno));
 }
 
 static void look_at_helper(const struct probe *probe)
@@ -65,20 +65,28 @@ static bool read_hex(const struct sys *sys, const char *path, const char *key,
 {
 	char text[4096];
 	const char *at;
+	char *end;
 
 	if (!probe_read(sys, path, text, sizeof(text)))
 		return false;
 	at = strstr(text, key);
-	return at && sscanf(at + strlen(key), "%llx", out) == 1;
+	if (!at)
+		return false;
+	*out = strtoull(at + strlen(key), &end, 16);
+	return end != at + strlen(key);
 }
 
 static bool kernel_is(unsigned major, unsigned minor)
 {
 	struct utsname name;
-	unsigned has_major = 0, has_minor = 0;
+	unsigned long has_major, has_minor;
+	char *end;
 
-	return uname(&name) == 0 && sscanf(name.release, "%u.%u", &has_major, &has_minor) == 2 &&
-	       (has_major > major || (has_major == major && has_minor >= minor));
+	if (uname(&name) < 0)
+		return false;
+	has_major = strtoul(name.release, &end, 10);
+	has_minor = *end == '.' ? strtoul(end + 1, NULL, 10) : 0;
+	return has_major > major || (has_major == major && has_minor >= minor);
 }
 
 static void look_at_passthrough(const struct probe *probe)
