@@ -18,7 +18,7 @@
 
 static struct weir_error err = WEIR_ERROR_INIT;
 static struct weir_ctx *ctx;
-static unsigned outside; /* requests that named memory which is not reached */
+static _Atomic unsigned outside; /* requests that named memory which is not reached */
 
 /* ---- A front whose reach is one pool's memory ---- */
 
