@@ -20,14 +20,14 @@ DTYPE_BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I8"
 
 def alone():
     """Mounts, and a /dev/shm, of this process and its children alone: nothing that a test mounts outlives it, and what
-    it counts are its own names.  Only root may; whoever may not shares them with the tests that run beside."""
+    it counts are its own names.  Only root may, and not in a chroot, whose root is no mount; whoever may not shares
+    them with the tests that run beside."""
     new_mounts, recursive_private = 0x20000, 0x4000 | 1 << 18
     libc = ctypes.CDLL(None, use_errno=True)
-    if os.geteuid() or libc.unshare(new_mounts):
+    if os.geteuid() or libc.unshare(new_mounts) or libc.mount(b"none", b"/", None, recursive_private, None):
         return
-    for call in ((b"none", b"/", None, recursive_private, None), (b"tmpfs", b"/dev/shm", b"tmpfs", 0, b"mode=1777")):
-        if libc.mount(*call):
-            raise OSError(ctypes.get_errno(), "mount " + call[1].decode())
+    if libc.mount(b"tmpfs", b"/dev/shm", b"tmpfs", 0, b"mode=1777"):
+        raise OSError(ctypes.get_errno(), "a /dev/shm of its own")
 
 
 def header_of(tensors, metadata=None):

@@ -133,8 +133,5 @@ class ReaderWheel(CliTest):
 
 
 if __name__ == "__main__":
-    if not os.path.exists("/dev/fuse") or os.geteuid():
-        print("SKIP all: mounting takes root and /dev/fuse")
-        sys.exit(77)
     alone()
     main()
