@@ -362,28 +362,8 @@ static const struct source_ops fault_ops = {
 	.read = fault_read,
 	.list = fault_list,
 	.create = fault_create,
-	.clone = front_clone,
 	.commit = fault_commit,
-	.abort = front_abort,
-	.mkdir = front_mkdir,
-	.adopt = front_adopt,
-	.close = front_close,
 	.check = fault_check,
-	.way = front_way,
-	.reaches = front_reaches,
-	.lane_create = front_lane_create,
-	.lane_destroy = front_lane_destroy,
-	.lane_register = front_lane_register,
-	.lane_pin = front_lane_pin,
-	.lane_unpin = front_lane_unpin,
-	.lane_listen = front_lane_listen,
-	.submit = front_submit,
-	.reap = front_reap,
-	.wake = front_wake,
-	.cancel = front_cancel,
-	.next_ns = front_next_ns,
-	.choice = front_choice,
-	.system_calls = front_system_calls,
 };
 
 int source_fault_create(struct source *next, uint64_t seed, struct source **out,
@@ -394,6 +374,7 @@ int source_fault_create(struct source *next, uint64_t seed, struct source **out,
 	if (!self)
 		return error_nomem(err, NULL, "the source that misbehaves");
 	front_init(&self->front, &fault_ops, &hooks, next);
+	self->front.ops.map = NULL; /* no rule would see what is read of a view */
 	lock_init(&self->shared.lock);
 	cond_init(&self->shared.never);
 	self->shared.random = seed;

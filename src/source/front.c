@@ -18,32 +18,6 @@ static struct front_object *front_object(struct source_object *object)
 	return container_of(object, struct front_object, object);
 }
 
-void front_init(struct front *front, const struct source_ops *ops, const struct front_hooks *hooks,
-		struct source *next)
-{
-	front->ops = *ops;
-	front->ops.features = next->ops->features;
-	if (!next->ops->map)
-		front->ops.map = NULL;
-	if (!next->ops->adopt)
-		front->ops.adopt = NULL;
-	if (!next->ops->lane_pin)
-		front->ops.lane_pin = NULL;
-	if (!next->ops->lane_listen)
-		front->ops.lane_listen = NULL;
-	if (!next->ops->reaches)
-		front->ops.reaches = NULL;
-	front->source.ops = &front->ops;
-	front->source.env = next->env;
-	front->next = next;
-	front->hooks = hooks;
-}
-
-void front_fini(struct front *front)
-{
-	front->next->ops->destroy(front->next);
-}
-
 /* An object around the next one, which is closed where that fails. */
 static int wrap(struct source *source, struct source_object *next, struct source_object **out,
 		struct weir_error *err)
@@ -78,8 +52,8 @@ int front_open(struct source *source, const char *path, const char *uri,
 	return ret ? ret : wrap(source, object, out, err);
 }
 
-int front_adopt(struct source *source, int fd, const char *uri, const struct source_how *how,
-		struct source_object **out, struct weir_error *err)
+static int front_adopt(struct source *source, int fd, const char *uri, const struct source_how *how,
+		       struct source_object **out, struct weir_error *err)
 {
 	struct source *next = front(source)->next;
 	struct source_object *object;
@@ -140,7 +114,7 @@ int front_create(struct source *source, const char *path, const char *uri, uint6
 	return ret ? ret : wrap(source, object, out, err);
 }
 
-int front_clone(struct source_object *to, struct source_object *from, struct weir_error *err)
+static int front_clone(struct source_object *to, struct source_object *from, struct weir_error *err)
 {
 	struct source_object *next = front_next_object(to);
 
@@ -160,7 +134,7 @@ int front_commit(struct source_object *object, int durability, struct weir_error
 	return ret;
 }
 
-int front_abort(struct source_object *object, struct weir_error *err)
+static int front_abort(struct source_object *object, struct weir_error *err)
 {
 	struct source_object *next = front_next_object(object);
 	int ret = next->source->ops->abort(next, err);
@@ -169,7 +143,8 @@ int front_abort(struct source_object *object, struct weir_error *err)
 	return ret;
 }
 
-int front_mkdir(struct source *source, const char *path, const char *uri, struct weir_error *err)
+static int front_mkdir(struct source *source, const char *path, const char *uri,
+		       struct weir_error *err)
 {
 	struct source *next = front(source)->next;
 
@@ -178,7 +153,7 @@ int front_mkdir(struct source *source, const char *path, const char *uri, struct
 	return next->ops->mkdir(next, path, uri, err);
 }
 
-void front_close(struct source_object *object)
+static void front_close(struct source_object *object)
 {
 	struct source_object *next = front_next_object(object);
 
@@ -193,31 +168,72 @@ int front_check(struct source_object *object, struct weir_error *err)
 	return next->source->ops->check(next, err);
 }
 
-int front_way(struct source_object *object, uint64_t offset, uint64_t length, uint64_t *until)
+static int front_way(struct source_object *object, uint64_t offset, uint64_t length,
+		     uint64_t *until)
 {
 	struct source_object *next = front_next_object(object);
 
 	return next->source->ops->way(next, offset, length, until);
 }
 
-int front_map(struct source_object *object, uint64_t offset, uint64_t length,
-	      struct source_view *out)
+static int front_map(struct source_object *object, uint64_t offset, uint64_t length,
+		     struct source_view *out)
 {
 	struct source_object *next = front_next_object(object);
 
 	return next->source->ops->map(next, offset, length, out);
 }
 
-bool front_reaches(struct source *source, const void *memory, uint64_t length)
+static bool front_reaches(struct source *source, const void *memory, uint64_t length)
 {
 	struct source *next = front(source)->next;
 
 	return next->ops->reaches(next, memory, length);
 }
 
-void front_choice(struct source *source, struct weir_choice *out)
+static void front_choice(struct source *source, struct weir_choice *out)
 {
 	struct source *next = front(source)->next;
 
 	next->ops->choice(next, out);
+}
+
+/* What the source itself does not do is handed on. */
+static void hand_on(struct source_ops *ops, const struct source_ops *next)
+{
+	FRONT_HAND_ON(ops, open);
+	FRONT_HAND_ON(ops, stat);
+	FRONT_HAND_ON(ops, describe);
+	FRONT_HAND_ON(ops, read);
+	FRONT_HAND_ON(ops, list);
+	FRONT_HAND_ON(ops, create);
+	FRONT_HAND_ON(ops, commit);
+	FRONT_HAND_ON(ops, abort);
+	FRONT_HAND_ON(ops, mkdir);
+	FRONT_HAND_ON(ops, close);
+	FRONT_HAND_ON(ops, check);
+	FRONT_HAND_ON(ops, way);
+	FRONT_HAND_ON(ops, choice);
+	FRONT_HAND_ON_IF(ops, next, clone);
+	FRONT_HAND_ON_IF(ops, next, map);
+	FRONT_HAND_ON_IF(ops, next, adopt);
+	FRONT_HAND_ON_IF(ops, next, reaches);
+}
+
+void front_init(struct front *front, const struct source_ops *ops, const struct front_hooks *hooks,
+		struct source *next)
+{
+	front->ops = *ops;
+	front->ops.features = next->ops->features;
+	hand_on(&front->ops, next->ops);
+	front_hand_on_lanes(&front->ops, next->ops);
+	front->source.ops = &front->ops;
+	front->source.env = next->env;
+	front->next = next;
+	front->hooks = hooks;
+}
+
+void front_fini(struct front *front)
+{
+	front->next->ops->destroy(front->next);
 }

@@ -56,17 +56,15 @@ static inline struct front *front(struct source *source)
 	return container_of(source, struct front, source);
 }
 
+/* What ops leave out is handed on to the next source: they name what is done otherwise. */
 void front_init(struct front *front, const struct source_ops *ops, const struct front_hooks *hooks,
 		struct source *next);
 void front_fini(struct front *front); /* destroys the next */
 
-/* The object that one of ours stands in front of. */
-struct source_object *front_next_object(struct source_object *object);
+/* ---- Handing on, for those that do something else besides ---- */
 
 int front_open(struct source *source, const char *path, const char *uri,
 	       const struct source_how *how, struct source_object **out, struct weir_error *err);
-int front_adopt(struct source *source, int fd, const char *uri, const struct source_how *how,
-		struct source_object **out, struct weir_error *err);
 int front_stat(struct source *source, const char *path, const char *uri,
 	       const struct source_how *how, struct weir_stat *out, struct weir_error *err);
 int front_describe(struct source_object *object, struct weir_stat *out, struct weir_error *err);
@@ -76,31 +74,18 @@ int front_list(struct source *source, const char *path, const char *uri, struct 
 	       struct weir_error *err);
 int front_create(struct source *source, const char *path, const char *uri, uint64_t size_bytes,
 		 const struct source_how *how, struct source_object **out, struct weir_error *err);
-int front_clone(struct source_object *to, struct source_object *from, struct weir_error *err);
 int front_commit(struct source_object *object, int durability, struct weir_error *err);
-int front_abort(struct source_object *object, struct weir_error *err);
-int front_mkdir(struct source *source, const char *path, const char *uri, struct weir_error *err);
-void front_close(struct source_object *object);
 int front_check(struct source_object *object, struct weir_error *err);
-int front_map(struct source_object *object, uint64_t offset, uint64_t length,
-	      struct source_view *out);
-int front_way(struct source_object *object, uint64_t offset, uint64_t length, uint64_t *until);
-bool front_reaches(struct source *source, const void *memory, uint64_t length);
-void front_choice(struct source *source, struct weir_choice *out);
 
-int front_lane_create(struct source *source, const struct lane_how *how, struct source_lane **out,
-		      struct weir_error *err);
-void front_lane_destroy(struct source_lane *lane);
-void front_lane_register(struct source_lane *lane, void *memory, uint64_t bytes);
-uint32_t front_lane_pin(struct source_lane *lane, void *memory, uint64_t bytes);
-void front_lane_unpin(struct source_lane *lane, uint32_t pin);
-bool front_lane_listen(struct source_lane *lane, const struct bell *bell);
-int front_submit(struct source_lane *lane, struct request *request);
-unsigned front_reap(struct source_lane *lane, struct request **out, unsigned max,
-		    int64_t deadline_ns);
-void front_wake(struct source_lane *lane);
-void front_cancel(struct source_lane *lane, struct request *request);
-int64_t front_next_ns(struct source_lane *lane);
-uint64_t front_system_calls(const struct source_lane *lane);
+/* ---- Between front.c and front_lane.c ---- */
+
+#define FRONT_HAND_ON(ops, what) ((ops)->what = (ops)->what ? (ops)->what : front_##what)
+#define FRONT_HAND_ON_IF(ops, next, what)                                                          \
+	((next)->what ? FRONT_HAND_ON(ops, what) : ((ops)->what = NULL))
+
+/* The object that one of ours stands in front of. */
+struct source_object *front_next_object(struct source_object *object);
+
+void front_hand_on_lanes(struct source_ops *ops, const struct source_ops *next);
 
 #endif

@@ -35,8 +35,8 @@ static int64_t now(const struct front_lane *lane)
 	return lane->lane.source->env->sys->now_ns();
 }
 
-int front_lane_create(struct source *source, const struct lane_how *how, struct source_lane **out,
-		      struct weir_error *err)
+static int front_lane_create(struct source *source, const struct lane_how *how,
+			     struct source_lane **out, struct weir_error *err)
 {
 	struct source *next = front(source)->next;
 	struct front_lane *lane = calloc(1, sizeof(*lane) + how->depth * sizeof(lane->slots[0]));
@@ -59,7 +59,7 @@ int front_lane_create(struct source *source, const struct lane_how *how, struct 
 	return 0;
 }
 
-void front_lane_destroy(struct source_lane *base)
+static void front_lane_destroy(struct source_lane *base)
 {
 	struct front_lane *lane = front_lane(base);
 
@@ -69,21 +69,21 @@ void front_lane_destroy(struct source_lane *base)
 		free(lane);
 }
 
-void front_lane_register(struct source_lane *base, void *memory, uint64_t bytes)
+static void front_lane_register(struct source_lane *base, void *memory, uint64_t bytes)
 {
 	struct source_lane *next = front_lane(base)->next;
 
 	next->source->ops->lane_register(next, memory, bytes);
 }
 
-uint32_t front_lane_pin(struct source_lane *base, void *memory, uint64_t bytes)
+static uint32_t front_lane_pin(struct source_lane *base, void *memory, uint64_t bytes)
 {
 	struct source_lane *next = front_lane(base)->next;
 
 	return next->source->ops->lane_pin(next, memory, bytes);
 }
 
-void front_lane_unpin(struct source_lane *base, uint32_t pin)
+static void front_lane_unpin(struct source_lane *base, uint32_t pin)
 {
 	struct source_lane *next = front_lane(base)->next;
 
@@ -91,7 +91,7 @@ void front_lane_unpin(struct source_lane *base, uint32_t pin)
 }
 
 /* What waits here for its time holds nothing up: the bell ends the next lane's sleep, and ours. */
-bool front_lane_listen(struct source_lane *base, const struct bell *bell)
+static bool front_lane_listen(struct source_lane *base, const struct bell *bell)
 {
 	struct source_lane *next = front_lane(base)->next;
 
@@ -148,7 +148,7 @@ static struct request *hand_back(struct front_lane *lane, struct front_slot *slo
 	return request;
 }
 
-int front_submit(struct source_lane *base, struct request *request)
+static int front_submit(struct source_lane *base, struct request *request)
 {
 	struct front_lane *lane = front_lane(base);
 	struct front *source = front(base->source);
@@ -227,8 +227,8 @@ static unsigned reap_next(struct front_lane *lane, struct request **out, unsigne
 	return count;
 }
 
-unsigned front_reap(struct source_lane *base, struct request **out, unsigned max,
-		    int64_t deadline_ns)
+static unsigned front_reap(struct source_lane *base, struct request **out, unsigned max,
+			   int64_t deadline_ns)
 {
 	struct front_lane *lane = front_lane(base);
 	bool got = false;
@@ -248,14 +248,14 @@ unsigned front_reap(struct source_lane *base, struct request **out, unsigned max
 	}
 }
 
-void front_wake(struct source_lane *base)
+static void front_wake(struct source_lane *base)
 {
 	struct source_lane *next = front_lane(base)->next;
 
 	next->source->ops->wake(next);
 }
 
-void front_cancel(struct source_lane *base, struct request *request)
+static void front_cancel(struct source_lane *base, struct request *request)
 {
 	struct front_lane *lane = front_lane(base);
 	struct front_slot *slot = (struct front_slot *)(uintptr_t)request->scratch[0];
@@ -273,16 +273,32 @@ void front_cancel(struct source_lane *base, struct request *request)
 	}
 }
 
-int64_t front_next_ns(struct source_lane *base)
+static int64_t front_next_ns(struct source_lane *base)
 {
 	struct front_lane *lane = front_lane(base);
 
 	return min_of(first_due(lane), lane->next->source->ops->next_ns(lane->next));
 }
 
-uint64_t front_system_calls(const struct source_lane *base)
+static uint64_t front_system_calls(const struct source_lane *base)
 {
 	const struct front_lane *lane = container_of(base, const struct front_lane, lane);
 
 	return lane->next->source->ops->system_calls(lane->next);
+}
+
+void front_hand_on_lanes(struct source_ops *ops, const struct source_ops *next)
+{
+	FRONT_HAND_ON(ops, lane_create);
+	FRONT_HAND_ON(ops, lane_destroy);
+	FRONT_HAND_ON(ops, lane_register);
+	FRONT_HAND_ON(ops, submit);
+	FRONT_HAND_ON(ops, reap);
+	FRONT_HAND_ON(ops, wake);
+	FRONT_HAND_ON(ops, cancel);
+	FRONT_HAND_ON(ops, next_ns);
+	FRONT_HAND_ON(ops, system_calls);
+	FRONT_HAND_ON_IF(ops, next, lane_pin);
+	FRONT_HAND_ON_IF(ops, next, lane_unpin);
+	FRONT_HAND_ON_IF(ops, next, lane_listen);
 }
