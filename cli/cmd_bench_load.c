@@ -6,15 +6,14 @@
  * keep it.  The first setting comes once more at the end: what it reaches then, against what it reached
  * first, is the noise of the machine, and no difference smaller than that means anything.
  */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "grid.h"
+#include "grid_tell.h"
 #include "inputs.h"
 #include "out.h"
-#include "page.h"
 #include "report.h"
 #include "run.h"
 #include "signals.h"
@@ -168,22 +167,6 @@ static int run_cell(struct bench *bench, struct cell *cell, struct weir_error *e
 
 /* ---- What is told ---- */
 
-/* Arguments of a shell, quoted where they need it. */
-static void write_argument(FILE *to, const char *text)
-{
-	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-				    "_-./:=@%+,";
-
-	if (*text && text[strspn(text, plain)] == '\0') {
-		fputs(text, to);
-		return;
-	}
-	putc('\'', to);
-	for (; *text; text++)
-		fputs(*text == '\'' ? "'\\''" : (const char[]){*text, '\0'}, to);
-	putc('\'', to);
-}
-
 /* The command that repeats a figure, malloc()ed; NULL where memory ends. */
 static char *command_of(const struct bench *bench, const struct cell *cell)
 {
@@ -201,13 +184,15 @@ static char *command_of(const struct bench *bench, const struct cell *cell)
 		value_print_exact(size, cell->request_bytes), grid_direct(cell->direct));
 	for (size_t n = 0; n < bench->uris.count; n++) {
 		putc(' ', file);
-		write_argument(file, bench->uris.items[n]);
+		grid_argument(file, bench->uris.items[n]);
 	}
 	return fclose(file) == 0 ? text : NULL;
 }
 
-static void write_json(struct bench *bench, struct json *json)
+static void write_json(void *arg, struct json *json)
 {
+	const struct bench *bench = arg;
+
 	json_text(json, "kind", "load");
 	json_array(json, "uri");
 	for (size_t n = 0; n < bench->uris.count; n++)
@@ -227,14 +212,10 @@ static void write_json(struct bench *bench, struct json *json)
 	json_end(json);
 }
 
-static int write_csv(struct bench *bench, struct weir_error *err)
+static void write_csv(void *arg, FILE *file)
 {
-	const char *path = bench->mine->csv;
-	FILE *file = fopen(path, "we");
+	const struct bench *bench = arg;
 
-	if (!file)
-		return report_set(err, WEIR_IO, path, "%s: cannot write: %s", path,
-				  strerror(errno));
 	grid_csv_head(file);
 	for (size_t n = 0; n < bench->grid.count; n++) {
 		char *command = command_of(bench, &bench->grid.cells[n]);
@@ -242,41 +223,18 @@ static int write_csv(struct bench *bench, struct weir_error *err)
 		grid_csv(file, &bench->grid.cells[n], command ? command : "");
 		free(command);
 	}
-	if (fclose(file) != 0)
-		return report_set(err, WEIR_IO, path, "%s: cannot write: %s", path,
-				  strerror(errno));
-	return 0;
 }
 
-static int write_html(struct bench *bench, struct weir_error *err)
+static void write_text(void *arg)
 {
-	struct page page;
-	int ret = page_open(&page, bench->mine->html, "weir bench load", err);
+	const struct bench *bench = arg;
 
-	if (ret)
-		return ret;
-	json_text(&page.json, "page", "bench");
-	write_json(bench, &page.json);
-	return page_close(&page, NULL, err);
-}
-
-static void write_text(const struct bench *bench)
-{
 	out_text("%5s  %5s  %8s  %6s  %12s  %25s  %10s\n", "LANES", "DEPTH", "REQUEST", "DIRECT",
 		 "MEDIAN", "SPREAD", "CPU s/GiB");
 	for (size_t n = 0; n < bench->grid.count; n++)
 		grid_text(&bench->grid.cells[n]);
 	out_text("the first setting again, at the end: %.3f of what it reached first\n",
 		 grid_again(&bench->grid));
-}
-
-static int tell_files(struct bench *bench, struct weir_error *err)
-{
-	int ret = bench->mine->csv ? write_csv(bench, err) : 0;
-
-	if (!ret && bench->mine->html)
-		ret = write_html(bench, err);
-	return ret;
 }
 
 /* ---- The whole ---- */
@@ -303,8 +261,14 @@ static int run_grid(struct bench *bench, struct weir_error *err)
 static int run(const struct command *command)
 {
 	struct bench bench = {.mine = command->options};
+	const struct grid_told told = {
+		.title = "weir bench load",
+		.bench = &bench,
+		.json = write_json,
+		.csv = write_csv,
+		.text = write_text,
+	};
 	struct weir_error err = WEIR_ERROR_INIT;
-	struct json json;
 	int ret = inputs_all(command, &bench.mine->inputs, &bench.uris, &err);
 
 	bench.repeat = bench.mine->repeat ? bench.mine->repeat : 5;
@@ -313,18 +277,10 @@ static int run(const struct command *command)
 	if (!ret)
 		ret = run_grid(&bench, &err);
 	if (!ret)
-		ret = tell_files(&bench, &err);
-	if (ret) {
+		ret = grid_tell(&told, bench.mine->csv, bench.mine->html, bench.mine->common.json,
+				&err);
+	if (ret)
 		report_failure(&err, bench.mine->common.json);
-	} else if (bench.mine->common.json) {
-		json_open(&json, stdout);
-		json_object(&json, NULL);
-		write_json(&bench, &json);
-		json_end(&json);
-		json_close(&json);
-	} else {
-		write_text(&bench);
-	}
 	grid_fini(&bench.grid);
 	inputs_free(&bench.uris);
 	return report_status(ret);

@@ -6,15 +6,14 @@
  * one run of each, then the next of each, so that both meet the same weather.  One run of each that is not
  * counted comes first.
  */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "grid.h"
+#include "grid_tell.h"
 #include "out.h"
-#include "page.h"
 #include "report.h"
 #include "ring_bench.h"
 #include "session.h"
@@ -216,22 +215,37 @@ static int run_grid(struct bench *bench, struct weir_error *err)
 
 /* ---- What is told ---- */
 
-/* The command that repeats a figure; "" where memory ends. */
+static const char *operation_of(const struct bench *bench)
+{
+	return bench->mine->operation ? "write" : "read";
+}
+
+static const char *order_of(const struct bench *bench)
+{
+	return bench->mine->order ? "random" : "sequential";
+}
+
+/* The command that repeats a figure, malloc()ed; NULL where memory ends. */
 static char *command_of(const struct bench *bench, const struct cell *cell)
 {
 	char *text = NULL, size[VALUE_MAX];
+	size_t len = 0;
+	FILE *file = open_memstream(&text, &len);
 
-	if (asprintf(&text,
-		     "weir bench ring --op %s --order %s --block %s --depth %" PRIu64
-		     " --threads %" PRIu64 " --repeat %" PRIu64 "%s%s '%s'",
-		     bench->mine->operation ? "write" : "read",
-		     bench->mine->order ? "random" : "sequential",
-		     value_print_exact(size, cell->request_bytes), cell->depth,
-		     cell->lanes ? cell->lanes : 1, bench->repeat,
-		     bench->library ? " --library " : "",
-		     bench->library ? bench->mine->library : "", bench->uri) < 0)
+	if (!file)
 		return NULL;
-	return text;
+	fprintf(file,
+		"weir bench ring --op %s --order %s --block %s --depth %" PRIu64
+		" --threads %" PRIu64 " --repeat %" PRIu64,
+		operation_of(bench), order_of(bench), value_print_exact(size, cell->request_bytes),
+		cell->depth, cell->lanes ? cell->lanes : 1, bench->repeat);
+	if (bench->library) {
+		fputs(" --library ", file);
+		grid_argument(file, bench->mine->library);
+	}
+	putc(' ', file);
+	grid_argument(file, bench->uri);
+	return fclose(file) == 0 ? text : NULL;
 }
 
 static void write_cells(const struct bench *bench, struct json *json, const char *name,
@@ -247,14 +261,16 @@ static void write_cells(const struct bench *bench, struct json *json, const char
 	json_end(json);
 }
 
-static void write_json(const struct bench *bench, struct json *json)
+static void write_json(void *arg, struct json *json)
 {
+	const struct bench *bench = arg;
+
 	json_text(json, "kind", "ring");
 	json_array(json, "uri");
 	json_text(json, NULL, bench->uri);
 	json_end(json);
-	json_text(json, "op", bench->mine->operation ? "write" : "read");
-	json_text(json, "order", bench->mine->order ? "random" : "sequential");
+	json_text(json, "op", operation_of(bench));
+	json_text(json, "order", order_of(bench));
 	json_uint(json, "bytes",
 		  bench->mine->size_bytes ? bench->mine->size_bytes : bench->file_bytes);
 	json_uint(json, "repeat", bench->repeat);
@@ -277,39 +293,21 @@ static void write_lines(const struct bench *bench, FILE *file, const char *clien
 	}
 }
 
-static int write_csv(const struct bench *bench, struct weir_error *err)
+static void write_csv(void *arg, FILE *file)
 {
-	const char *path = bench->mine->csv;
-	FILE *file = fopen(path, "we");
+	const struct bench *bench = arg;
 
-	if (!file)
-		return report_set(err, WEIR_IO, path, "%s: cannot write: %s", path,
-				  strerror(errno));
 	fputs("client,", file);
 	grid_csv_head(file);
 	write_lines(bench, file, "weir", bench->grid.cells);
 	if (bench->library)
 		write_lines(bench, file, "library", bench->others);
-	if (fclose(file) != 0)
-		return report_set(err, WEIR_IO, path, "%s: cannot write: %s", path,
-				  strerror(errno));
-	return 0;
 }
 
-static int write_html(const struct bench *bench, struct weir_error *err)
+static void write_text(void *arg)
 {
-	struct page page;
-	int ret = page_open(&page, bench->mine->html, "weir bench ring", err);
+	const struct bench *bench = arg;
 
-	if (ret)
-		return ret;
-	json_text(&page.json, "page", "bench");
-	write_json(bench, &page.json);
-	return page_close(&page, NULL, err);
-}
-
-static void write_text(const struct bench *bench)
-{
 	out_text("%5s  %5s  %8s  %6s  %12s  %25s  %10s\n", "THRDS", "DEPTH", "BLOCK", "", "MEDIAN",
 		 "SPREAD", "CPU s/GiB");
 	for (size_t n = 0; n < bench->grid.count; n++) {
@@ -324,20 +322,17 @@ static void write_text(const struct bench *bench)
 
 /* ---- The whole ---- */
 
-static int tell(struct bench *bench, struct weir_error *err)
-{
-	int ret = bench->mine->csv ? write_csv(bench, err) : 0;
-
-	if (!ret && bench->mine->html)
-		ret = write_html(bench, err);
-	return ret;
-}
-
 static int run(const struct command *command)
 {
 	struct bench bench = {.mine = command->options, .uri = command->arguments.items[0]};
+	const struct grid_told told = {
+		.title = "weir bench ring",
+		.bench = &bench,
+		.json = write_json,
+		.csv = write_csv,
+		.text = write_text,
+	};
 	struct weir_error err = WEIR_ERROR_INIT;
-	struct json json;
 	int ret = look_at_file(&bench, &err);
 
 	bench.repeat = bench.mine->repeat ? bench.mine->repeat : 5;
@@ -346,18 +341,10 @@ static int run(const struct command *command)
 	if (!ret)
 		ret = run_grid(&bench, &err);
 	if (!ret)
-		ret = tell(&bench, &err);
-	if (ret) {
+		ret = grid_tell(&told, bench.mine->csv, bench.mine->html, bench.mine->common.json,
+				&err);
+	if (ret)
 		report_failure(&err, bench.mine->common.json);
-	} else if (bench.mine->common.json) {
-		json_open(&json, stdout);
-		json_object(&json, NULL);
-		write_json(&bench, &json);
-		json_end(&json);
-		json_close(&json);
-	} else {
-		write_text(&bench);
-	}
 	grid_fini(&bench.grid);
 	free(bench.others);
 	free(bench.library);

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How a bench is told: a CSV file and a page where they were asked for, then JSON or text on standard
+ * output.
+ */
+#ifndef CLI_GRID_TELL_H
+#define CLI_GRID_TELL_H
+
+#include <stdio.h>
+
+#include "json.h"
+#include "option.h"
+#include "weir/error.h"
+
+struct grid_told {
+	const char *title;                            /* of the page: the command's name */
+	void *bench;                                  /* handed to those below */
+	void (*json)(void *bench, struct json *json); /* members of an object that is open */
+	void (*csv)(void *bench, FILE *to);           /* with its head */
+	void (*text)(void *bench);
+};
+
+/* csv, html: paths, or NULL.  Nothing goes to standard output where a file could not be written. */
+int grid_tell(const struct grid_told *told, const char *csv, const char *html, bool json,
+	      struct weir_error *err);
+
+/* An argument of a shell, quoted where it needs that. */
+void grid_argument(FILE *to, const char *text);
+
+#endif
