@@ -134,7 +134,8 @@ bool session_inside(const char *uri, const char *directory)
 	return inside;
 }
 
-int session_drop(const char *uri, struct weir_error *err)
+/* Writes out what is dirty and drops a local file from the page cache. */
+static int drop(const char *uri, struct weir_error *err)
 {
 	char *path = session_path(uri);
 	int fd, number;
@@ -161,7 +162,7 @@ int session_drop(const char *uri, struct weir_error *err)
 int session_drop_model(const struct weir_model *model, struct weir_error *err)
 {
 	for (uint64_t n = 0; n < weir_model_shard_count(model); n++) {
-		int ret = session_drop(weir_model_shard(model, n)->uri, err);
+		int ret = drop(weir_model_shard(model, n)->uri, err);
 
 		if (ret)
 			return ret;

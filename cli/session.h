@@ -36,9 +36,6 @@ bool session_same(const char *a, const char *b);
 /* Is a local name, that need not be there yet, the same as a directory or below it? */
 bool session_inside(const char *uri, const char *directory);
 
-/* Writes out what is dirty and drops a local file from the page cache. */
-int session_drop(const char *uri, struct weir_error *err);
-
 /* Every shard of a model. */
 int session_drop_model(const struct weir_model *model, struct weir_error *err);
 

@@ -242,7 +242,8 @@ int mount_start(const struct options *options, struct log *log, struct mount **o
 
 /* ---- The end ---- */
 
-int mount_detach(struct mount *mount, bool lazy)
+/* 0, or EBUSY and other errnos.  The session ends by itself when the last user has gone. */
+static int unmount(struct mount *mount, bool lazy)
 {
 	int error = mount->mounted ? site_detach(mount->path, lazy) : 0;
 
@@ -259,9 +260,9 @@ static void detach(struct mount *mount, int64_t deadline_ns)
 
 	if (poll(&ended, 1, 0) > 0)
 		mount->mounted = false;
-	while (mount_detach(mount, false) == EBUSY && sys_real()->now_ns() < patience)
+	while (unmount(mount, false) == EBUSY && sys_real()->now_ns() < patience)
 		poll(&ended, 1, 50);
-	mount_detach(mount, true);
+	unmount(mount, true);
 }
 
 /* The path that libfuse remembers is freed by its unmounting alone; which does nothing else where the
@@ -313,19 +314,9 @@ const char *mount_path(const struct mount *mount)
 	return mount->path;
 }
 
-const struct site *mount_site(const struct mount *mount)
-{
-	return &mount->site;
-}
-
 struct rings *mount_rings(const struct mount *mount)
 {
 	return mount->front.rings;
-}
-
-struct weir_ctx *mount_ctx(const struct mount *mount)
-{
-	return mount->ctx;
 }
 
 void mount_progress(const struct mount *mount, struct mount_progress *out)

@@ -31,9 +31,6 @@ int mount_start(const struct options *options, struct log *log, struct mount **o
 /* Readable when nobody serves any more. */
 int mount_ended_fd(const struct mount *mount);
 
-/* 0, or EBUSY and other errnos.  The session ends by itself when the last user has gone. */
-int mount_detach(struct mount *mount, bool lazy);
-
 /*
  * Unmounts, lazily after five seconds of being busy, and ends; may hang beyond the deadline
  * where a thread hangs in a dead file system, so somebody holds an alarm.
@@ -52,9 +49,7 @@ struct mount_progress {
 void mount_progress(const struct mount *mount, struct mount_progress *out);
 
 int mount_fuse_fd(const struct mount *mount);
-const char *mount_path(const struct mount *mount);        /* NULL: a descriptor */
-const struct site *mount_site(const struct mount *mount); /* device 0:0 where it is not known */
+const char *mount_path(const struct mount *mount); /* NULL: a descriptor */
 struct rings *mount_rings(const struct mount *mount);
-struct weir_ctx *mount_ctx(const struct mount *mount);
 
 #endif

@@ -391,11 +391,6 @@ uint32_t usrbio_ring_flying(const struct usrbio_ring *ring)
 	return usrbio_client_flying(&ring->client);
 }
 
-uint64_t usrbio_ring_clamped(const struct usrbio_ring *ring)
-{
-	return ring->client.clamped;
-}
-
 const struct usrbio_key *usrbio_ring_key(const struct usrbio_ring *ring)
 {
 	return &ring->key;

@@ -83,8 +83,7 @@ must_use int usrbio_ring_deadline(const struct sys *sys, const struct timespec *
 				  int64_t *deadline_ns);
 
 uint32_t usrbio_ring_entries_of(const struct usrbio_ring *ring);
-uint32_t usrbio_ring_flying(const struct usrbio_ring *ring);  /* prepared and not collected */
-uint64_t usrbio_ring_clamped(const struct usrbio_ring *ring); /* results above the length asked */
+uint32_t usrbio_ring_flying(const struct usrbio_ring *ring); /* prepared and not collected */
 const struct usrbio_key *usrbio_ring_key(const struct usrbio_ring *ring);
 void *usrbio_ring_memory(const struct usrbio_ring *ring);
 

@@ -261,22 +261,3 @@ uint32_t usrbio_server_waiters(struct usrbio_server *server)
 }
 
 /* ---- Buffers ---- */
-
-struct span {
-	void *memory;
-	uint64_t bytes;
-};
-
-static void touch_zero(void *arg)
-{
-	const struct span *range = arg;
-
-	memset(range->memory, 0, range->bytes);
-}
-
-int usrbio_zero(void *memory, uint64_t bytes)
-{
-	struct span range = {memory, bytes};
-
-	return usrbio_guarded(touch_zero, &range, memory, bytes);
-}

@@ -68,7 +68,4 @@ void usrbio_server_post(struct usrbio_server *server);
 /* How many threads of the client wait for completions, as the semaphore has it: a hint. */
 must_use uint32_t usrbio_server_waiters(struct usrbio_server *server);
 
-/* Zeroes part of client memory that is mapped here (the ring, or a buffer): 0 or -EFAULT. */
-must_use int usrbio_zero(void *memory, uint64_t bytes);
-
 #endif

@@ -424,18 +424,6 @@ static void RG_15_ring_cut_to_half(void)
 	check_dead(&rig, -EFAULT);
 }
 
-static void RG_15_zeroes_until_the_cut(void)
-{
-	struct rig rig = rig_of(1024);
-
-	check_int(usrbio_guard_install(), 0);
-	check_int(usrbio_zero(rig.memory, 3 * PAGE), 0);
-	check_int(ftruncate(rig.fd, 2 * PAGE), 0);
-	check_int(usrbio_zero(rig.memory, 3 * PAGE), -EFAULT);
-	check_int(usrbio_zero(rig.memory, 2 * PAGE), 0);
-	rig_fini(&rig);
-}
-
 /* ---- Two that shrink and serve at once ---- */
 
 static void *cut(void *arg)
@@ -486,7 +474,6 @@ int main(int argc, char **argv)
 		TEST(RG_15_PR_05_ring_cut_to_nothing),
 		TEST(RG_15_every_touch_survives_a_cut),
 		TEST(RG_15_ring_cut_to_half),
-		TEST(RG_15_zeroes_until_the_cut),
 		TEST(UB_49_ring_cut_while_it_is_served),
 	};
 
