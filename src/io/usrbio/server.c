@@ -259,5 +259,3 @@ uint32_t usrbio_server_waiters(struct usrbio_server *server)
 		return 0;
 	return looking.waiters;
 }
-
-/* ---- Buffers ---- */

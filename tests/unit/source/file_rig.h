@@ -250,4 +250,67 @@ static inline void forbid_ring(void)
 	static void name(void)
 #define TEST_BOTH(name) TEST(name), TEST(name##_threads)
 
+/* ---- Whole files, by way() ---- */
+
+static inline int check_of(struct source_object *object)
+{
+	struct weir_error err = WEIR_ERROR_INIT;
+	int ret = (source->ops->check)(object, &err);
+
+	check_int(err.code, ret);
+	if (ret)
+		check_has(err.message, object->uri);
+	return ret;
+}
+
+/* By way() from the first byte to the last, as the engine does, short answers included. */
+static inline void read_all(struct source_object *object, unsigned char *memory)
+{
+	uint64_t size = object->size_bytes, at = 0;
+
+	while (at < size) {
+		uint64_t until, align = object->offset_align, length;
+		int way = source->ops->way(object, at, size - at, &until);
+		int64_t got;
+
+		check(until > at && until <= size);
+		check(way == WAY_BUFFERED || at % align == 0);
+		length = min_of(until - at, UINT64_C(512) << 10);
+		if (way == WAY_DIRECT)
+			length = round_up(length, align);
+		got = read_range(object, memory + at, at, (uint32_t)length, way);
+		check(got > 0);
+		at += (uint64_t)got;
+		if (at < size && at % align && way == WAY_DIRECT)
+			at = round_down(at, align); /* after a short one */
+	}
+	check_int(at, size);
+	check_int(check_of(object), 0);
+}
+
+static inline uint64_t cached_bytes(struct source_object *object)
+{
+	struct weir_stat stat;
+
+	check_int(source->ops->describe(object, &stat, NULL), 0);
+	return stat.cached_bytes;
+}
+
+static inline int way_at(struct source_object *object, uint64_t offset, uint64_t *until)
+{
+	return source->ops->way(object, offset, object->size_bytes - offset, until);
+}
+
+static inline ssize_t preadv2_refused(int fd, const struct iovec *to, int count, off_t off,
+				      int flags)
+{
+	(void)fd;
+	(void)to;
+	(void)count;
+	(void)off;
+	(void)flags;
+	errno = EOPNOTSUPP;
+	return -1;
+}
+
 #endif

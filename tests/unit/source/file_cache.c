@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Files and the page cache: what stands in it, what a read leaves there, and which way each part is read.
+ */
+#include "file_rig.h"
+
+static void direct_reads_leave_the_cache_cold(void)
+{
+	uint64_t bytes = 4u << 20;
+	unsigned char *memory = memory_made(bytes);
+	char *path = file_made(bytes);
+	struct source_object *object;
+
+	need_disk();
+	source_made();
+	lane_made(8);
+	drop(path);
+	object = opened(path);
+	check(object->offset_align > 1 && object->memory_align > 1);
+	read_all(object, memory);
+	check_int(cached_bytes(object), 0);
+	all_done(object);
+}
+
+static void fill_reads_through_the_cache(void)
+{
+	const struct source_how how = {.cache = WEIR_CACHE_FILL};
+	uint64_t bytes = 4u << 20;
+	unsigned char *memory = memory_made(bytes);
+	char *path = file_made(bytes);
+	struct source_object *object;
+
+	need_disk();
+	source_made();
+	lane_made(8);
+	drop(path);
+	object = opened_how(path, &how);
+	read_all(object, memory);
+	check_bytes(memory, 0, bytes);
+	check_int(cached_bytes(object), bytes);
+	all_done(object);
+}
+
+static void touch(const char *path, uint64_t offset, uint64_t length)
+{
+	int fd = open(path, O_RDONLY);
+	char *memory = malloc(length);
+
+	posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
+	check_int(pread(fd, memory, length, (off_t)offset), length);
+	close(fd);
+	free(memory);
+}
+
+#define CELL (32u << 10) /* the finest that is looked at */
+
+static void way_follows_the_cache(void)
+{
+	uint64_t bytes = 40u << 20, until;
+	char *path = file_made(bytes);
+	struct source_object *object;
+
+	need_disk();
+	source_made();
+	drop(path);
+	touch(path, 6u << 20, 2u << 20);
+	touch(path, (9u << 20) + CELL, 1u << 20);
+	touch(path, 20u << 20, 20u << 20);
+	object = opened(path);
+	check_int(way_at(object, 0, &until), WAY_DIRECT);
+	check_int(until, 6u << 20);
+	check_int(way_at(object, 6u << 20, &until), WAY_BUFFERED);
+	check_int(until, 8u << 20);
+	check_int(way_at(object, 8u << 20, &until), WAY_DIRECT);
+	check_int(until, (9u << 20) + CELL);
+	check_int(way_at(object, until, &until), WAY_BUFFERED);
+	check_int(until, (10u << 20) + CELL);
+	check_int(way_at(object, until, &until), WAY_DIRECT);
+	check_int(until, 20u << 20);
+	check_int(way_at(object, 20u << 20, &until), WAY_BUFFERED);
+	check_int(until, bytes);
+	check_int(source->ops->way(object, 7u << 20, 1000, &until), WAY_BUFFERED);
+	check_int(until, (7u << 20) + 1000);
+	all_done(object);
+}
+
+static unsigned cachestats;
+
+static int cachestat_counted(int fd, struct sys_cache_range *range, struct sys_cache_stat *out,
+			     unsigned flags)
+{
+	cachestats++;
+	return sys_real()->cachestat(fd, range, out, flags);
+}
+
+/*
+ * Holes of a page each: one big direct read is better than many small ones, and so is not looking at
+ * each of them.
+ */
+static void way_past_a_cache_full_of_holes(void)
+{
+	uint64_t bytes = 8u << 20, until;
+	char *path = file_made(bytes);
+	struct source_object *object;
+
+	need_disk();
+	test_sys = *sys_real();
+	test_sys.cachestat = cachestat_counted;
+	source_made();
+	drop(path);
+	for (uint64_t at = 0; at < bytes; at += 8192)
+		touch(path, at, 4096);
+	object = opened(path);
+	check_int(way_at(object, 0, &until), WAY_DIRECT);
+	check_int(until, bytes);
+	check(cachestats <= 1 + 8 + 4 * 8);
+	/* And what was seen is believed for a moment. */
+	cachestats = 0;
+	check_int(way_at(object, 1u << 20, &until), WAY_DIRECT);
+	check_int(cachestats, 0);
+	all_done(object);
+}
+
+static void way_as_asked(void)
+{
+	uint64_t bytes = 1u << 20, until;
+	char *path = file_made(bytes); /* all cached */
+	struct source_object *object;
+
+	need_disk();
+	source_made();
+	object = opened_how(path, &(struct source_how){.direct = WEIR_DIRECT_ON});
+	check_int(way_at(object, 0, &until), WAY_DIRECT);
+	check_int(until, bytes);
+	source->ops->close(object);
+	object = opened_how(path, &(struct source_how){.direct = WEIR_DIRECT_OFF});
+	check_int(way_at(object, 5, &until), WAY_BUFFERED);
+	check_int(object->offset_align, 1);
+	all_done(object);
+}
+
+static int cachestat_refused(int fd, struct sys_cache_range *range, struct sys_cache_stat *out,
+			     unsigned flags)
+{
+	(void)fd;
+	(void)range;
+	(void)out;
+	(void)flags;
+	errno = EPERM;
+	return -1;
+}
+
+/* Another's file: reads that do not wait tell, and start no read-ahead. */
+static void way_without_cachestat(void)
+{
+	uint64_t bytes = 48u << 20, until;
+	char *path = file_made(bytes);
+	struct source_object *object;
+
+	need_disk();
+	test_sys = *sys_real();
+	test_sys.cachestat = cachestat_refused;
+	source_made();
+	drop(path);
+	touch(path, 16u << 20, 16u << 20);
+	object = opened(path);
+	check_int(way_at(object, 0, &until), WAY_DIRECT);
+	check_int(until, 16u << 20);
+	check_int(way_at(object, 16u << 20, &until), WAY_BUFFERED);
+	check_int(until, 32u << 20);
+	check_int(way_at(object, 32u << 20, &until), WAY_DIRECT);
+	check_int(cached_bytes(object), UINT64_MAX);
+	test_sys.cachestat = sys_real()->cachestat;
+	check(cached_bytes(object) < (17u << 20));
+	all_done(object);
+}
+
+BOTH(nobody_tells_what_is_cached)
+{
+	uint64_t bytes = 3u << 20, until;
+	unsigned char *memory = memory_made(bytes);
+	char *path = file_made(bytes);
+	struct source_object *object;
+
+	test_sys = *sys_real();
+	test_sys.cachestat = cachestat_refused;
+	test_sys.preadv2 = preadv2_refused;
+	source_made();
+	lane_made(4);
+	object = opened(path);
+	if (object->offset_align > 1)
+		check_int(way_at(object, 0, &until), WAY_DIRECT);
+	read_all(object, memory);
+	check_bytes(memory, 0, bytes);
+	check_int(read_range(object, memory, 0, 1000, WAY_BUFFERED), 1000);
+	all_done(object);
+}
+
+/* A cached range of which half went away between way() and submit. */
+BOTH(half_of_a_cached_request_is_gone)
+{
+	unsigned char *memory = memory_made(1u << 20);
+	char *path = file_made(1u << 20);
+	struct source_object *object;
+
+	source_made();
+	lane_made(4);
+	drop(path);
+	touch(path, 0, 256 << 10);
+	object = opened(path);
+	check_int(read_range(object, memory, 0, 1u << 20, WAY_BUFFERED), 1u << 20);
+	check_bytes(memory, 0, 1u << 20);
+	all_done(object);
+}
+
+static int fadvise_fails(int fd, off_t off, off_t len, int advice)
+{
+	(void)fd;
+	(void)off;
+	(void)len;
+	(void)advice;
+	return EINVAL;
+}
+
+BOTH(ST_26_hints_fail)
+{
+	unsigned char *memory = memory_made(1u << 20);
+	struct source_object *object;
+
+	test_sys = *sys_real();
+	test_sys.fadvise = fadvise_fails;
+	source_made();
+	lane_made(4);
+	object = opened(file_made(300000));
+	read_all(object, memory);
+	check_bytes(memory, 0, 300000);
+	all_done(object);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct test tests[] = {
+		TEST(direct_reads_leave_the_cache_cold),
+		TEST(fill_reads_through_the_cache),
+		TEST(way_follows_the_cache),
+		TEST(way_past_a_cache_full_of_holes),
+		TEST(way_as_asked),
+		TEST(way_without_cachestat),
+		TEST_BOTH(nobody_tells_what_is_cached),
+		TEST_BOTH(half_of_a_cached_request_is_gone),
+		TEST_BOTH(ST_26_hints_fail),
+	};
+	return tests_run(argc, argv, tests, array_size(tests));
+}
