@@ -35,8 +35,10 @@ enum weir_cache {
 };
 
 enum weir_object_flags {
-	WEIR_OBJECT_LIVE = 1u << 0,    /* written while it is read: never WEIR_CHANGED */
-	WEIR_OBJECT_NOFOLLOW = 1u << 1 /* WEIR_DENIED where the last component is a link */
+	WEIR_OBJECT_LIVE = 1u << 0,     /* written while it is read: never WEIR_CHANGED */
+	WEIR_OBJECT_NOFOLLOW = 1u << 1, /* WEIR_DENIED where the last component is a link */
+	WEIR_OBJECT_RINGS = 1u << 2 /* on a mount of 3FS by rings, or an error that says why not:
+					 * never quietly as a file */
 };
 
 struct weir_object_opts {
@@ -61,6 +63,12 @@ WEIR_API void weir_object_unref(struct weir_object *object);
 
 /* As it was opened; borrowed until the last unref. */
 WEIR_API const char *weir_object_uri(const struct weir_object *object);
+
+/* Its size then; nobody is asked. */
+WEIR_API uint64_t weir_object_size(const struct weir_object *object);
+
+/* Whose it is: "file", "memory", or "3fs", also for a plain path on a mount that is read by rings. */
+WEIR_API const char *weir_object_scheme(const struct weir_object *object);
 
 enum weir_kind {
 	WEIR_KIND_FILE = 1,

@@ -20,7 +20,7 @@ static int open_place(struct weir_ctx *ctx, struct place *place, const char *uri
 	struct source_object *core = NULL;
 	int ret = source->ops->open(source, place->path, uri, how, &core, &why);
 
-	if (ret < 0 && place_fall_back(ctx, place, &why)) {
+	if (ret < 0 && !(how->flags & WEIR_OBJECT_RINGS) && place_fall_back(ctx, place, &why)) {
 		source = place->group->source;
 		ret = source->ops->open(source, place->path, uri, how, &core, err);
 		if (ret < 0)
@@ -178,6 +178,16 @@ void object_unref_in(struct weir_object *object, bool alive)
 const char *weir_object_uri(const struct weir_object *object)
 {
 	return object->core->uri;
+}
+
+uint64_t weir_object_size(const struct weir_object *object)
+{
+	return object->core->size_bytes;
+}
+
+const char *weir_object_scheme(const struct weir_object *object)
+{
+	return object->group->scheme;
 }
 
 /* ---- Describing and listing ---- */

@@ -64,6 +64,8 @@ static void open_posts_a_completion(void)
 	check_int(weir_queue_wait(queue, &done, 1, 0, &err), 1);
 	check(done.tag == 77 && done.status == 0 && !done.transfer);
 	check_int(weir_object_open_finish(request, &object, &err), 0);
+	check_int((long)weir_object_size(object), 5000);
+	check_str(weir_object_scheme(object), "file");
 	check_int(weir_object_read(object, 0, 5000, data, WEIR_FOREVER, &err), 0);
 	check_int(pattern_check(data, 1, 0, 5000), 5000);
 	weir_object_unref(object);
