@@ -515,8 +515,9 @@ static const struct field fields[] = {
 	 "`stall_seconds_memory`, `stall_seconds_budget`, `memory_peak_bytes`."},
 	{"peak_rss_bytes", "Of the process, all repetitions together."},
 	{"source",
-	 "What was chosen: `kind`, `direct`, `cached_bytes` and `cached_share` (before the last load), "
-	 "`lanes`, `depth`, `request_bytes`."},
+	 "What was chosen: `kind`, `library` (of rings of 3FS: `native`, or the path of the vendor's), "
+	 "`direct`, `cached_bytes` and `cached_share` (before the last load), `lanes`, `depth`, "
+	 "`request_bytes`."},
 	{"tensors",
 	 "With `--digest`: a list of `name`, `size_bytes`, `xxh3_64` (16 hexadecimal digits; "
 	 "of the slice where one was asked for)."},

@@ -27,11 +27,11 @@ const struct field help_environment[] = {
 	 "Names of areas with commas between them (or all): the library logs what these do, "
 	 "on standard error of the command."},
 	{"WEIR_3FS_LIBRARY",
-	 "native or auto: rings of 3FS are driven by weir itself. vendor is refused with a warning, and "
-	 "weir's own client is used; doctor then says which library of the vendor's there is, and whether it "
-	 "loads."},
+	 "native or auto: rings of 3FS are driven by weir itself. vendor: by the vendor's library, which is "
+	 "loaded; where there is none that can be used, what lies on 3FS is not read, and the error says "
+	 "why. doctor and the JSON of load say which it is."},
 	{"HF3FS_LIB_DIR, LD_LIBRARY_PATH",
-	 "Where doctor looks for the vendor's library, where WEIR_3FS_LIBRARY is vendor."},
+	 "Where the vendor's library is looked for, where WEIR_3FS_LIBRARY is vendor."},
 	{"HF3FS_USRBIO_DONT_CHECKFS_FOR_MP",
 	 "yes: mounts of any type that have a directory 3fs-virt count as mounts of 3FS, not only those "
 	 "of type fuse.hf3fs."},

@@ -91,6 +91,8 @@ void run_json_source(struct json *json, const struct weir_choice *choice,
 {
 	json_object(json, "source");
 	json_text(json, "kind", choice->kind);
+	if (choice->library)
+		json_text(json, "library", choice->library);
 	json_bool(json, "direct", choice->direct != 0);
 	if (files->told) {
 		json_uint(json, "cached_bytes", files->cached_bytes);

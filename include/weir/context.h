@@ -93,7 +93,10 @@ struct weir_choice {
 	int direct;    /* past the page cache */
 	uint32_t lanes, depth;
 	uint64_t request_bytes;
-	uint64_t reserved[4];
+	const char
+		*library; /* who drives rings of 3FS: "native", or the path of the vendor's library,
+				for as long as the context lives; NULL: no rings */
+	uint64_t reserved[3];
 };
 
 /* Of the source that serves this URI; what it would choose, where nothing was read yet. */

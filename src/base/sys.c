@@ -67,6 +67,12 @@ static int real_pidfd_open(pid_t pid, unsigned flags)
 	return (int)syscall(SYS_pidfd_open, pid, flags);
 }
 
+/* Its first parameter is an enumeration in the C library. */
+static int real_getrlimit(int resource, struct rlimit *out)
+{
+	return getrlimit((__rlimit_resource_t)resource, out);
+}
+
 static int64_t real_real_ns(void)
 {
 	struct timespec now;
@@ -130,6 +136,7 @@ static const struct sys real = {
 	.real_ns = real_real_ns,
 	.futex = real_futex,
 	.pidfd_open = real_pidfd_open,
+	.getrlimit = real_getrlimit,
 	.random = real_random,
 };
 

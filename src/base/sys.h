@@ -12,6 +12,7 @@
 
 #include <pthread.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -74,6 +75,7 @@ struct sys {
 	int (*futex)(uint32_t *word, int op, uint32_t value, const struct timespec *until,
 		     uint32_t mask);
 	int (*pidfd_open)(pid_t pid, unsigned flags);
+	int (*getrlimit)(int resource, struct rlimit *out);
 	int (*random)(void *to, size_t len); /* fills all of it, or -1; len <= 256 */
 };
 

@@ -14,6 +14,8 @@
 #include "engine/route.h"
 #include "engine/transfer.h"
 #include "source/retry.h"
+#include "source/usrbio_driver.h"
+#include "source/usrbio_vendor.h"
 
 #define POOL_IDLE_NS (60 * NS_PER_SEC)
 #define DEPTH_MAX    4096
@@ -116,10 +118,6 @@ int ctx_create_with(const struct weir_ctx_opts *opts, const struct ctx_seams *se
 		return ret;
 	}
 	budget_watch(ctx->budget, wake_lanes, ctx);
-	if (ctx->library == LIBRARY_VENDOR)
-		log_warn(&ctx->log,
-			 "WEIR_3FS_LIBRARY=vendor: this version does not read by way of the "
-			 "vendor's library; rings are driven by weir's own client");
 	*out = ctx;
 	return 0;
 }
@@ -203,18 +201,35 @@ static int create_memory(struct weir_ctx *ctx, const char *store, struct pool **
 	return source_memory_create(&ctx->env, out, err);
 }
 
+static int choose_driver(struct weir_ctx *ctx, struct driver **out, struct weir_error *err)
+{
+	const struct usrbio_vendor_places places = {ctx->vendor_places.directory,
+						    ctx->vendor_places.directories};
+
+	if (ctx->library == LIBRARY_VENDOR)
+		return driver_vendor(ctx->sys, &ctx->log, &places, out, err);
+	*out = driver_native();
+	return 0;
+}
+
 /* Each mount has slabs of its own: one can be named to one mount only. */
 static int create_usrbio(struct weir_ctx *ctx, const char *store, struct pool **pool,
 			 struct source **out, struct weir_error *err)
 {
+	struct driver *driver;
 	int ret;
 
 	if (!store)
 		return error_set(err, WEIR_ARG, NULL, "of 3FS, but not of which mount");
+	ret = choose_driver(ctx, &driver, err);
+	if (ret < 0)
+		return ret;
 	ret = create_pool(ctx, true, pool, err);
-	if (ret == 0)
-		ret = source_usrbio_create(&ctx->env, store, *pool, out, err);
-	return ret;
+	if (ret < 0) {
+		driver->ops->destroy(driver);
+		return ret;
+	}
+	return source_usrbio_create(&ctx->env, store, *pool, driver, out, err);
 }
 
 static const struct {

@@ -25,7 +25,7 @@ bool environment_any_mount(void);
 enum environment_library {
 	LIBRARY_AUTO, /* the native one */
 	LIBRARY_NATIVE,
-	LIBRARY_VENDOR, /* asked for, and refused with a warning: this version has the native one alone */
+	LIBRARY_VENDOR, /* the vendor's, or an error */
 };
 int environment_library(int *out, struct weir_error *err);
 

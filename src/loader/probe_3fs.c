@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -83,37 +82,44 @@ static void look_at_mounts(const struct probe *probe)
 		probe_say(probe, "3fs_mount", WEIR_PROBE_ABSENT, "", "none");
 }
 
-static void look_at_library(const struct probe *probe)
+/* Which one drives rings, as a source would choose; 0 where the vendor's can. */
+static void say_library(const struct probe *probe, int ret)
 {
 	static const char *const asked[] = {"auto", "native", "vendor"};
 	int library = probe->ctx->library;
 
-	probe_say(probe, "3fs_library", library == LIBRARY_VENDOR ? WEIR_PROBE_WARN : WEIR_PROBE_OK,
-		  "this version does not read by way of the vendor's library",
-		  "native (WEIR_3FS_LIBRARY=%s)", asked[library]);
-}
-
-static uint64_t descriptors_at_most(void)
-{
-	struct rlimit limit;
-
-	return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_max : RLIM_INFINITY;
+	if (library != LIBRARY_VENDOR)
+		probe_say(probe, "3fs_library", WEIR_PROBE_OK, "", "native (WEIR_3FS_LIBRARY=%s)",
+			  asked[library]);
+	else if (ret == 0)
+		probe_say(probe, "3fs_library", WEIR_PROBE_OK, "",
+			  "the vendor's (WEIR_3FS_LIBRARY=vendor)");
+	else if (ret == WEIR_LIMIT)
+		probe_say(probe, "3fs_library", WEIR_PROBE_WARN,
+			  "lower the limit: ulimit -Hn 1048576",
+			  "native: the vendor's is not loaded with that many descriptors");
+	else
+		probe_say(probe, "3fs_library", WEIR_PROBE_FAIL,
+			  "say where the vendor's library is (HF3FS_LIB_DIR), or unset "
+			  "WEIR_3FS_LIBRARY",
+			  "none: what lies on 3FS cannot be read");
 }
 
 /* Who did not ask for it has nothing of it loaded: it starts threads. */
-static void look_at_vendor(const struct probe *probe)
+static int look_at_vendor(const struct probe *probe)
 {
 	const struct usrbio_vendor_places places = {probe->ctx->vendor_places.directory,
 						    probe->ctx->vendor_places.directories};
 	struct weir_error err = WEIR_ERROR_INIT;
+	struct usrbio_vendor_calls calls;
 	struct usrbio_vendor vendor;
 	int ret;
 
 	if (probe->ctx->library != LIBRARY_VENDOR)
-		return;
+		return 0;
 	ret = usrbio_vendor_find(probe->ctx->sys, &places, &vendor, &err);
 	if (ret == 0)
-		ret = usrbio_vendor_load(&vendor, descriptors_at_most(), &err);
+		ret = usrbio_vendor_load(probe->ctx->sys, &vendor, &calls, &err);
 	if (ret)
 		probe_say(probe, "3fs_vendor_library",
 			  ret == WEIR_NOTFOUND ? WEIR_PROBE_ABSENT : WEIR_PROBE_FAIL,
@@ -123,6 +129,7 @@ static void look_at_vendor(const struct probe *probe)
 		probe_say(probe, "3fs_vendor_library", WEIR_PROBE_OK, "",
 			  "vendor: %s (by %s) loads and has all its functions", vendor.path,
 			  vendor.named_by);
+	return ret;
 }
 
 /* ---- Shared memory ---- */
@@ -262,8 +269,7 @@ static void look_at_leaks(const struct probe *probe)
 
 void probe_3fs(const struct probe *probe)
 {
-	look_at_library(probe);
-	look_at_vendor(probe);
+	say_library(probe, look_at_vendor(probe));
 	look_at_mounts(probe);
 	look_at_room(probe);
 	look_at_leaks(probe);

@@ -258,10 +258,14 @@ struct source_lane {
 int source_file_create(const struct source_env *env, struct source **out, struct weir_error *err);
 int source_memory_create(const struct source_env *env, struct source **out, struct weir_error *err);
 
-/* Of one 3FS mount, as usrbio_mount_find() gives it; pool: of shared memory, the only one it reaches. */
+/*
+ * Of one 3FS mount, as usrbio_mount_find() gives it; pool: of shared memory, the only one it reaches.  The
+ * driver (source/usrbio_driver.h) is taken over, also when it fails.
+ */
+struct driver;
 struct pool;
 int source_usrbio_create(const struct source_env *env, const char *mount, struct pool *pool,
-			 struct source **out, struct weir_error *err);
+			 struct driver *driver, struct source **out, struct weir_error *err);
 
 /*
  * The path within a source that a URI means, and which source: "file:///a%20b" and "/a b" are "/a b" of

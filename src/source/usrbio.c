@@ -60,9 +60,9 @@ static bool reaches(struct source *source, const void *memory, uint64_t length)
 
 static void choice(struct source *source, struct weir_choice *out)
 {
-	(void)source;
 	memset(out, 0, sizeof(*out));
 	snprintf(out->kind, sizeof(out->kind), "usrbio");
+	out->library = usrbio_source_of(source)->driver->library;
 	out->direct = 1;
 	out->lanes = 1;
 	out->depth = USRBIO_ENTRIES_MIN;
@@ -81,6 +81,7 @@ static void destroy(struct source *base)
 		return;
 	}
 	source->files->ops->destroy(source->files);
+	source->driver->ops->destroy(source->driver);
 	pool_unref(source->pool);
 	cond_fini(&source->work);
 	cond_fini(&source->done);
@@ -118,8 +119,8 @@ static const struct source_ops usrbio_ops = {
 	.system_calls = usrbio_system_calls,
 };
 
-int source_usrbio_create(const struct source_env *env, const char *mount, struct pool *pool,
-			 struct source **out, struct weir_error *err)
+static int create(const struct source_env *env, const char *mount, struct pool *pool,
+		  struct driver *driver, struct source **out, struct weir_error *err)
 {
 	struct usrbio_source *source;
 	int ret;
@@ -144,6 +145,7 @@ int source_usrbio_create(const struct source_env *env, const char *mount, struct
 	source->source = (struct source){.ops = &usrbio_ops, .env = &source->env};
 	source->pid = getpid();
 	source->pool = pool_ref(pool);
+	source->driver = driver;
 	snprintf(source->mount, sizeof(source->mount), "%s", mount);
 	lock_init(&source->lock);
 	cond_init(&source->work);
@@ -153,4 +155,14 @@ int source_usrbio_create(const struct source_env *env, const char *mount, struct
 	list_init(&source->imports);
 	*out = &source->source;
 	return 0;
+}
+
+int source_usrbio_create(const struct source_env *env, const char *mount, struct pool *pool,
+			 struct driver *driver, struct source **out, struct weir_error *err)
+{
+	int ret = create(env, mount, pool, driver, out, err);
+
+	if (ret)
+		driver->ops->destroy(driver);
+	return ret;
 }

@@ -8,6 +8,7 @@
  *	usrbio_import.c  slabs of our memory and their registration
  *	usrbio_lane.c    requests on their way
  *	usrbio_ring.c    a lane's rings, and what comes out of them
+ *	usrbio_driver.h  who drives the rings: weir's own client, or the vendor's library
  *
  * One source serves one mount.  Names, headers, drafts and commits go through the mount's POSIX face, by
  * a file source of its own; bytes go through rings, straight between daemon and slab.
@@ -30,11 +31,11 @@
 #include "base/list.h"
 #include "base/thread.h"
 #include "io/usrbio/iov.h"
-#include "io/usrbio/ring.h"
 #include "io/usrbio/session.h"
 #include "mem/pool.h"
 #include "mem/shared.h"
 #include "source/file.h"
+#include "source/usrbio_driver.h"
 
 /* Requests that rings serve best, and the entries of a ring at least. */
 #define USRBIO_REQUEST_BYTES (UINT32_C(1) << 20)
@@ -51,8 +52,9 @@ struct usrbio_job {
 
 struct usrbio_source {
 	struct source source;
-	struct source *files; /* owned */
-	struct pool *pool;    /* counted */
+	struct source *files;  /* owned */
+	struct pool *pool;     /* counted */
+	struct driver *driver; /* owned */
 	/* A worker that is stuck outlives the context: it has what it needs for itself. */
 	struct source_env env;
 	struct log log;
@@ -71,7 +73,7 @@ struct usrbio_source {
 	bool ending;
 	pthread_t thread;
 	struct usrbio_session *session; /* a reference; NULL: none, or the one there was is lost */
-	struct usrbio_ring *spare;      /* a ring that showed that the mount takes rings */
+	struct driver_ring *spare;      /* a ring that showed that the mount takes rings */
 	uint32_t epoch;                 /* of the session; 0: none yet */
 	bool works;                     /* a ring was made, once */
 	struct weir_error why;          /* the last connecting that failed */
@@ -123,6 +125,7 @@ struct usrbio_import {
 	struct usrbio_shm shm; /* what is registered: path and size */
 	/* Under the source's lock. */
 	struct usrbio_iov iov;
+	struct driver_iov *wrapped; /* what requests name it by; may be NULL */
 	uint32_t epoch;
 	enum usrbio_import_state state;
 	int os_errno;
@@ -132,6 +135,9 @@ struct usrbio_import {
 /* The registration that covers a range, asked for where there is none; NULL: no slab of ours. */
 struct usrbio_import *usrbio_import_find(struct usrbio_source *source, const void *memory,
 					 uint64_t length);
+
+/* Ends what is registered of it; on the worker. */
+void usrbio_import_fini(struct usrbio_import *import);
 
 /* ---- usrbio_object.c ---- */
 
@@ -145,6 +151,7 @@ struct usrbio_object {
 	/* Under the source's lock. */
 	struct source_object *file; /* owned; of the source's files, held */
 	uint64_t number;            /* st_ino */
+	int named;                  /* what the driver's requests name it by; below 0: nothing */
 	uint32_t epoch;
 	int find_code, find_errno; /* why its number was not found in the source's epoch */
 	uint32_t find_epoch;
@@ -189,7 +196,7 @@ struct usrbio_lane_ring {
 
 	/* Under the source's lock. */
 	enum usrbio_ring_state state;
-	struct usrbio_ring
+	struct driver_ring
 		*ring; /* changed by the driving thread where it is READY, else by the worker */
 	uint32_t epoch;
 	struct weir_error why;

@@ -14,9 +14,17 @@
 #include "base/error.h"
 #include "source/usrbio.h"
 
+void usrbio_import_fini(struct usrbio_import *import)
+{
+	struct driver *driver = import->source->driver;
+
+	driver->ops->iov_unwrap(driver, import->wrapped);
+	usrbio_iov_destroy(&import->iov);
+}
+
 static void free_import(struct usrbio_source *source, struct usrbio_import *import)
 {
-	usrbio_iov_destroy(&import->iov);
+	usrbio_import_fini(import);
 	lock_take(&source->lock);
 	list_remove(&import->link);
 	lock_drop(&source->lock);
@@ -26,6 +34,8 @@ static void free_import(struct usrbio_source *source, struct usrbio_import *impo
 static void register_import(struct usrbio_source *source, struct usrbio_import *import)
 {
 	struct weir_error err = WEIR_ERROR_INIT;
+	struct driver *driver = source->driver;
+	struct driver_iov *wrapped = NULL;
 	struct usrbio_session *session;
 	struct usrbio_iov iov = {0};
 	char path[SHM_PATH_MAX];
@@ -34,12 +44,15 @@ static void register_import(struct usrbio_source *source, struct usrbio_import *
 
 	if (ret == 0)
 		ret = usrbio_iov_register(session, &import->shm, 0, &iov, &err);
+	if (ret == 0)
+		ret = driver->ops->iov_wrap(driver, &iov, &wrapped, &err);
 	snprintf(path, sizeof(path), SHM_DIR "/%.48s", import->shm.name);
 	source->source.env->sys->unlinkat(AT_FDCWD, path, 0);
 	if (ret)
 		log_warn(source->source.env->log, "registering memory: %s", err.message);
 	lock_take(&source->lock);
 	import->iov = iov;
+	import->wrapped = wrapped;
 	import->epoch = epoch;
 	import->os_errno = err.os_errno;
 	import->state = ret ? IMPORT_FAILED : epoch == source->epoch ? IMPORT_READY : IMPORT_LOST;

@@ -210,11 +210,13 @@ unsigned usrbio_reap(struct source_lane *base, struct request **out, unsigned ma
 
 void usrbio_lane_wake_locked(struct usrbio_lane *lane)
 {
+	const struct driver_ops *ops = usrbio_source_of_lane(lane)->driver->ops;
+
 	/* Release, paired with the acquire of who looks: what it is woken for is seen. */
 	atomic_store_explicit(&lane->woken, true, memory_order_release);
 	for (int i = 0; i < 2; i++)
 		if (lane->rings[i].state == RING_READY)
-			usrbio_ring_wake(lane->rings[i].ring);
+			ops->wake(lane->rings[i].ring);
 	if (lane->sleeping)
 		cond_wake(&lane->event);
 }

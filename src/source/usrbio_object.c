@@ -57,6 +57,21 @@ static int number_of(const struct sys *sys, int fd, uint64_t *out)
 	return 0;
 }
 
+/* The number, and the descriptor made known to who drives the rings: 0 or an errno. */
+static int name_file(struct usrbio_source *source, int fd, uint64_t *number, int *named)
+{
+	int ret = number_of(source->source.env->sys, fd, number);
+
+	return ret ? ret : source->driver->ops->file_add(source->driver, fd, named);
+}
+
+/* Before the descriptor is closed; named: below 0, nothing was made known. */
+static void unname_file(struct usrbio_source *source, struct source_object *file, int named)
+{
+	if (named >= 0)
+		source->driver->ops->file_remove(source->driver, file_object_of(file)->fd, named);
+}
+
 /* A path that can be opened again: what leads through /proc/self/fd/N does only now. */
 static char *lasting_path(const struct sys *sys, const char *path, int fd)
 {
@@ -107,7 +122,8 @@ static int wrap(struct usrbio_source *source, struct source_object *file, const 
 	object->end.run = bury;
 	object->live = (how->flags & WEIR_OBJECT_LIVE) != 0;
 	object->fresh_ns = sys->now_ns();
-	ret = number_of(sys, file_object_of(file)->fd, &object->number);
+	object->named = -1;
+	ret = name_file(source, file_object_of(file)->fd, &object->number, &object->named);
 	if (ret == 0 && !file->writing) {
 		object->path = lasting_path(sys, path, file_object_of(file)->fd);
 		ret = object->path ? 0 : ENOMEM;
@@ -137,13 +153,14 @@ static void try_ring(struct usrbio_source *source, struct usrbio_job *job)
 	struct weir_error err = WEIR_ERROR_INIT;
 	struct usrbio_session *session;
 	struct usrbio_ring_opts opts;
-	struct usrbio_ring *ring = NULL;
+	const struct driver_ops *ops = source->driver->ops;
+	struct driver_ring *ring = NULL;
 	uint32_t epoch;
 	int ret = usrbio_connect(source, &session, &epoch, &err);
 
 	usrbio_ring_opts(&opts, true, 2 * USRBIO_ENTRIES_MIN);
 	if (ret == 0)
-		ret = usrbio_ring_create(session, &opts, &ring, &err);
+		ret = ops->ring_create(source->driver, session, &opts, &ring, &err);
 	lock_take(&source->lock);
 	source->why = err;
 	source->failed_ns = ret ? source->source.env->sys->now_ns() : 0;
@@ -156,7 +173,7 @@ static void try_ring(struct usrbio_source *source, struct usrbio_job *job)
 	if (trial->left)
 		free(trial);
 	lock_drop(&source->lock);
-	usrbio_ring_destroy(ring);
+	ops->ring_destroy(ring);
 }
 
 /* Asked once, by the first open; on a helper's thread. */
@@ -271,7 +288,7 @@ static void bury(struct usrbio_source *source, struct usrbio_job *job)
 {
 	struct usrbio_object *object = container_of(job, struct usrbio_object, end);
 
-	(void)source;
+	unname_file(source, object->file, object->named);
 	file_drop(file_object_of(object->file));
 	object->file->source->ops->close(object->file);
 	free(object->object.uri);
@@ -305,7 +322,8 @@ static bool same_content(const struct source_object *a, const struct source_obje
 
 /* The file by its path; a code, and *file is the caller's where that is 0. */
 static int open_again(struct usrbio_source *source, struct usrbio_object *object,
-		      struct source_object **file, uint64_t *number, struct weir_error *err)
+		      struct source_object **file, uint64_t *number, int *named,
+		      struct weir_error *err)
 {
 	const struct source_how how = {.direct = WEIR_DIRECT_OFF,
 				       .flags = object->live ? WEIR_OBJECT_LIVE : 0};
@@ -320,13 +338,14 @@ static int open_again(struct usrbio_source *source, struct usrbio_object *object
 		return ret;
 	os_errno = file_hold_to_look(file_object_of(*file));
 	if (os_errno == 0)
-		os_errno = number_of(sys_of(object), file_object_of(*file)->fd, number);
+		os_errno = name_file(source, file_object_of(*file)->fd, number, named);
 	if (os_errno)
 		ret = no_ring_file(object->object.uri, os_errno, err);
 	else if (!object->live && !same_content(*file, object->file))
 		ret = error_set(err, WEIR_CHANGED, object->object.uri,
 				"%s: changed while its daemon was gone", object->object.uri);
 	if (ret) {
+		unname_file(source, *file, *named);
 		if (file_object_of(*file)->holds)
 			file_drop(file_object_of(*file));
 		files->ops->close(*file);
@@ -340,12 +359,13 @@ static void find_again(struct usrbio_source *source, struct usrbio_job *job)
 	struct weir_error err = WEIR_ERROR_INIT;
 	struct source_object *file = NULL, *old = NULL;
 	struct usrbio_session *session;
+	int named = -1, old_named = -1;
 	uint64_t number = 0;
 	uint32_t epoch;
 	int ret = usrbio_connect(source, &session, &epoch, &err);
 
 	if (ret == 0)
-		ret = open_again(source, object, &file, &number, &err);
+		ret = open_again(source, object, &file, &number, &named, &err);
 	if (ret == WEIR_CHANGED)
 		atomic_store_explicit(&object->verdict, ret, memory_order_relaxed);
 	lock_take(&source->lock);
@@ -354,14 +374,17 @@ static void find_again(struct usrbio_source *source, struct usrbio_job *job)
 	object->find_epoch = epoch;
 	if (ret == 0) {
 		old = object->file;
+		old_named = object->named;
 		object->file = file;
 		object->number = number;
+		object->named = named;
 		object->epoch = epoch;
 	}
 	job->queued = false;
 	lock_drop(&source->lock);
 	if (!old)
 		return;
+	unname_file(source, old, old_named);
 	file_drop(file_object_of(old));
 	old->source->ops->close(old);
 }

@@ -29,9 +29,9 @@
 
 /* ---- Making and dropping rings ---- */
 
-static struct usrbio_ring *take_spare(struct usrbio_source *source, bool for_read, uint32_t *epoch)
+static struct driver_ring *take_spare(struct usrbio_source *source, bool for_read, uint32_t *epoch)
 {
-	struct usrbio_ring *ring = NULL;
+	struct driver_ring *ring = NULL;
 
 	lock_take(&source->lock);
 	if (for_read) {
@@ -50,16 +50,17 @@ static void make_ring(struct usrbio_source *source, struct usrbio_job *job)
 	struct weir_error err = WEIR_ERROR_INIT;
 	struct usrbio_session *session;
 	struct usrbio_ring_opts opts;
-	struct usrbio_ring *made;
+	const struct driver_ops *ops = source->driver->ops;
+	struct driver_ring *made;
 	uint32_t epoch;
 	int ret = usrbio_connect(source, &session, &epoch, &err);
 
-	usrbio_ring_destroy(ring->ring);
+	ops->ring_destroy(ring->ring);
 	ring->ring = NULL;
 	usrbio_ring_opts(&opts, ring->for_read, ring->lane->depth);
 	made = ret ? NULL : take_spare(source, ring->for_read, &epoch);
 	if (ret == 0 && !made)
-		ret = usrbio_ring_create(session, &opts, &made, &err);
+		ret = ops->ring_create(source->driver, session, &opts, &made, &err);
 	lock_take(&source->lock);
 	ring->ring = made;
 	ring->epoch = epoch;
@@ -81,15 +82,14 @@ void usrbio_ring_init(struct usrbio_lane *lane, bool for_read)
 
 struct drop {
 	struct usrbio_job job;
-	struct usrbio_ring *ring;
+	struct driver_ring *ring;
 };
 
 static void drop_ring(struct usrbio_source *source, struct usrbio_job *job)
 {
 	struct drop *drop = container_of(job, struct drop, job);
 
-	(void)source;
-	usrbio_ring_destroy(drop->ring);
+	source->driver->ops->ring_destroy(drop->ring);
 	free(drop);
 }
 
@@ -125,6 +125,11 @@ bool usrbio_rings_drop(struct usrbio_lane *lane)
 static const struct sys *sys_of(const struct usrbio_lane *lane)
 {
 	return lane->lane.source->env->sys;
+}
+
+static const struct driver_ops *ops_of(const struct usrbio_lane *lane)
+{
+	return usrbio_source_of_lane(lane)->driver->ops;
 }
 
 /* What is missing is under way: the request waits; else it fails with what was answered. */
@@ -279,17 +284,21 @@ static int prepare(struct usrbio_lane *lane, struct usrbio_flight *slot,
 		   const struct usrbio_import *import, char *memory, uint64_t length)
 {
 	const struct request *request = slot->request;
-	const struct usrbio_io io = {
-		.iov = import->iov.key.id,
-		.iov_bytes = import->shm.bytes,
-		.iov_offset = (uint64_t)(memory - import->at),
-		.length = length,
-		.file = usrbio_object_of(request->object)->number,
-		.file_offset = request->offset + slot->done,
-		.userdata = (uint64_t)(slot - lane->slots),
+	const struct usrbio_object *object = usrbio_object_of(request->object);
+	const struct driver_io io = {
+		.io = {.iov = import->iov.key.id,
+		       .iov_bytes = import->shm.bytes,
+		       .iov_offset = (uint64_t)(memory - import->at),
+		       .length = length,
+		       .file = object->number,
+		       .file_offset = request->offset + slot->done,
+		       .userdata = (uint64_t)(slot - lane->slots)},
+		.iov = import->wrapped,
+		.memory = memory,
+		.file = object->named,
 	};
 
-	return usrbio_ring_prepare(ring_of(lane, request)->ring, &io);
+	return ops_of(lane)->prepare(ring_of(lane, request)->ring, &io);
 }
 
 static void note_lost(struct usrbio_lane *lane, struct usrbio_lane_ring *ring)
@@ -306,7 +315,7 @@ static enum usrbio_answer put_in(struct usrbio_lane *lane, struct usrbio_flight 
 	if (ret == -EAGAIN)
 		return SLOT_WAITS;
 	if (ret < 0) {
-		if (ret != -EINVAL && ret != -EPERM)
+		if (ret == -EPROTO || ret == -ENOTCONN)
 			note_lost(lane, ring);
 		usrbio_flight_end(lane, slot, ret == -EPERM ? WEIR_CLOSED : error_class(-ret),
 				  -ret);
@@ -374,7 +383,7 @@ void usrbio_rings_post(struct usrbio_lane *lane)
 			continue;
 		ring->unposted = false;
 		lane->system_calls++;
-		(void)!usrbio_ring_submit(
+		(void)!ops_of(lane)->submit(
 			ring->ring); /* a dead one says so when it is waited for */
 	}
 }
@@ -498,9 +507,9 @@ static void collect(struct usrbio_lane *lane, struct usrbio_lane_ring *ring, int
 
 	if (ring->flying == 0)
 		return;
-	got = usrbio_ring_wait(ring->ring, out, COLLECT_MAX, deadline_ns ? 1 : 0, deadline_ns);
+	got = ops_of(lane)->wait(ring->ring, out, COLLECT_MAX, deadline_ns);
 	lane->system_calls += deadline_ns != 0;
-	if (got < 0 && got != -ETIMEDOUT)
+	if (got < 0)
 		give_up(lane, ring, -got);
 	for (int i = 0; i < got; i++) {
 		gone |= out[i].result == -ENOTCONN;

@@ -9,9 +9,11 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "base/error.h"
@@ -29,18 +31,13 @@
 #define HEADERS_MAX    256u
 #define NOTE_BYTES_MAX (UINT64_C(64) * KIB)
 
-static const char *const functions[] = {
-	"hf3fs_is_hf3fs",     "hf3fs_extract_mount_point",
-	"hf3fs_iovcreate",    "hf3fs_iovopen",
-	"hf3fs_iovunlink",    "hf3fs_iovdestroy",
-	"hf3fs_iovwrap",      "hf3fs_ior_size",
-	"hf3fs_iorcreate",    "hf3fs_iorcreate2",
-	"hf3fs_iorcreate3",   "hf3fs_iorcreate4",
-	"hf3fs_iordestroy",   "hf3fs_reg_fd",
-	"hf3fs_dereg_fd",     "hf3fs_io_entries",
-	"hf3fs_prep_io",      "hf3fs_submit_ios",
-	"hf3fs_wait_for_ios", "hf3fs_hardlink",
-	"hf3fs_punchhole",
+static const struct {
+	const char *name;
+	size_t at;
+} functions[] = {
+#define FUNCTION(name) {"hf3fs_" #name, offsetof(struct usrbio_vendor_calls, name)},
+	VENDOR_FUNCTIONS(FUNCTION)
+#undef FUNCTION
 };
 
 /* ---- Whose it is: the notes of an ELF file ---- */
@@ -285,22 +282,39 @@ int usrbio_vendor_find(const struct sys *sys, const struct usrbio_vendor_places 
 
 /* ---- Loading it ---- */
 
-int usrbio_vendor_load(const struct usrbio_vendor *vendor, uint64_t descriptors,
+/* It may have a table with a place for each descriptor that there can ever be. */
+static int check_table(const struct sys *sys, const struct usrbio_vendor *vendor,
 		       struct weir_error *err)
 {
+	struct rlimit limit;
+	uint64_t most = sys->getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_max : RLIM_INFINITY;
+
+	if (most <= VENDOR_DESCRIPTORS_MAX)
+		return 0;
+	return error_set(err, WEIR_LIMIT, vendor->path,
+			 "%s: not loaded: it may size a table by the hard limit of "
+			 "descriptors, %llu (ulimit -Hn 1048576)",
+			 vendor->path, (unsigned long long)most);
+}
+
+int usrbio_vendor_load(const struct sys *sys, const struct usrbio_vendor *vendor,
+		       struct usrbio_vendor_calls *out, struct weir_error *err)
+{
+	int ret = check_table(sys, vendor, err);
 	void *handle;
 
-	if (descriptors > VENDOR_DESCRIPTORS_MAX)
-		return error_set(err, WEIR_LIMIT, vendor->path,
-				 "%s: not loaded: it may size a table by the hard limit of "
-				 "descriptors, %llu (ulimit -Hn 1048576)",
-				 vendor->path, (unsigned long long)descriptors);
+	if (ret)
+		return ret;
 	handle = dlopen(vendor->path, RTLD_NOW | RTLD_LOCAL);
 	if (!handle) /* NOLINTNEXTLINE(concurrency-mt-unsafe): glibc has one answer per thread */
 		return error_set(err, WEIR_UNSUPPORTED, vendor->path, "%s", dlerror());
-	for (size_t i = 0; i < array_size(functions); i++)
-		if (!dlsym(handle, functions[i]))
+	for (size_t i = 0; i < array_size(functions); i++) {
+		void *function = dlsym(handle, functions[i].name);
+
+		if (!function)
 			return error_set(err, WEIR_UNSUPPORTED, vendor->path, "%s: has no %s",
-					 vendor->path, functions[i]);
+					 vendor->path, functions[i].name);
+		memcpy((char *)out + functions[i].at, &function, sizeof(function));
+	}
 	return 0;
 }

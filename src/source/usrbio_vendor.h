@@ -10,11 +10,12 @@
  * is passed over: our client by way of a library would be no other client.  Notes are read from the
  * file, for loading runs what is inside.
  *
- * No ring is driven by way of it: doctor tells what is there, and reading is the native client's.
+ * Rings are driven by way of it in usrbio_foreign.c.
  */
 #ifndef SOURCE_USRBIO_VENDOR_H
 #define SOURCE_USRBIO_VENDOR_H
 
+#include <hf3fs_usrbio.h>
 #include <stdint.h>
 
 #include "base/compiler.h"
@@ -46,12 +47,40 @@ must_use int usrbio_vendor_find(const struct sys *sys, const struct usrbio_vendo
 /* Is that file a shared library, and not ours?  Nothing of it is run. */
 must_use int usrbio_vendor_look(const struct sys *sys, const char *path, struct weir_error *err);
 
+/* Every function of the interface, by its name without "hf3fs_". */
+#define VENDOR_FUNCTIONS(F)                                                                        \
+	F(is_hf3fs)                                                                                \
+	F(extract_mount_point)                                                                     \
+	F(iovcreate)                                                                               \
+	F(iovopen)                                                                                 \
+	F(iovunlink)                                                                               \
+	F(iovdestroy)                                                                              \
+	F(iovwrap)                                                                                 \
+	F(ior_size)                                                                                \
+	F(iorcreate)                                                                               \
+	F(iorcreate2)                                                                              \
+	F(iorcreate3)                                                                              \
+	F(iorcreate4)                                                                              \
+	F(iordestroy)                                                                              \
+	F(reg_fd)                                                                                  \
+	F(dereg_fd)                                                                                \
+	F(io_entries)                                                                              \
+	F(prep_io)                                                                                 \
+	F(submit_ios)                                                                              \
+	F(wait_for_ios)                                                                            \
+	F(hardlink)                                                                                \
+	F(punchhole)
+
+#define VENDOR_MEMBER(name) __typeof__(&hf3fs_##name) name;
+struct usrbio_vendor_calls {
+	VENDOR_FUNCTIONS(VENDOR_MEMBER)
+};
+
 /*
- * Loads it for the rest of the process's life, since it has threads, and sees that it has every
- * function of the interface.  `descriptors` is the hard limit of RLIMIT_NOFILE: above the one here,
- * WEIR_LIMIT.
+ * Loads it for the rest of the process's life, since it has threads, and takes every function of the
+ * interface, or none.  WEIR_LIMIT where the hard limit of descriptors is above the one here.
  */
-must_use int usrbio_vendor_load(const struct usrbio_vendor *vendor, uint64_t descriptors,
-				struct weir_error *err);
+must_use int usrbio_vendor_load(const struct sys *sys, const struct usrbio_vendor *vendor,
+				struct usrbio_vendor_calls *out, struct weir_error *err);
 
 #endif

@@ -128,7 +128,7 @@ int usrbio_connect(struct usrbio_source *source, struct usrbio_session **out, ui
 void usrbio_lost(struct usrbio_source *source, uint32_t epoch)
 {
 	struct usrbio_session *session = NULL;
-	struct usrbio_ring *spare = NULL;
+	struct driver_ring *spare = NULL;
 
 	lock_take(&source->lock);
 	if (source->epoch == epoch && source->session) {
@@ -144,7 +144,8 @@ void usrbio_lost(struct usrbio_source *source, uint32_t epoch)
 		return;
 	log_warn(source->source.env->log, "%s: its daemon is gone", source->mount);
 	pool_retire(source->pool);
-	usrbio_ring_destroy(spare); /* of a session that is gone: touches the mount no more */
+	source->driver->ops->ring_destroy(
+		spare); /* of a session that is gone: touches the mount no more */
 	usrbio_session_put(session);
 }
 
@@ -177,7 +178,7 @@ static void end_imports(struct usrbio_source *source)
 
 	pool_each_slab(source->pool, forget_importer);
 	while ((import = next_import(source))) {
-		usrbio_iov_destroy(&import->iov);
+		usrbio_import_fini(import);
 		free(import);
 	}
 }
@@ -185,7 +186,7 @@ static void end_imports(struct usrbio_source *source)
 static void run_ending(struct usrbio_source *source, struct usrbio_job *job)
 {
 	struct usrbio_session *session;
-	struct usrbio_ring *spare;
+	struct driver_ring *spare;
 
 	end_imports(source);
 	lock_take(&source->lock);
@@ -194,7 +195,7 @@ static void run_ending(struct usrbio_source *source, struct usrbio_job *job)
 	source->session = NULL;
 	source->spare = NULL;
 	lock_drop(&source->lock);
-	usrbio_ring_destroy(spare);
+	source->driver->ops->ring_destroy(spare);
 	if (session)
 		usrbio_session_put(session);
 	free(job);

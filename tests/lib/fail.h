@@ -71,6 +71,7 @@ uint64_t fail_alloc_count(void);
 	X(mbind)                                                                                   \
 	X(futex)                                                                                   \
 	X(pidfd_open)                                                                              \
+	X(getrlimit)                                                                               \
 	X(mmap)                                                                                    \
 	X(munmap)                                                                                  \
 	X(madvise)                                                                                 \

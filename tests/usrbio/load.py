@@ -85,11 +85,10 @@ class Load(Client):
         document, _ = self.load(uri="file://" + self.path("m"))
         self.assertNotEqual(document["source"]["kind"], "usrbio")
 
-    def test_the_vendors_library_is_refused_clearly(self):
-        document, said = self.load("--digest", env={"WEIR_3FS_LIBRARY": "vendor"})
-        self.assertIn("WEIR_3FS_LIBRARY=vendor", said)
-        self.assertEqual(document["source"]["kind"], "usrbio")
-        self.assertEqual(self.load("--digest", env={"WEIR_3FS_LIBRARY": "native"})[1], "")
+    def test_who_drives_the_rings_is_said(self):
+        for env in ({}, {"WEIR_3FS_LIBRARY": "native"}, {"WEIR_3FS_LIBRARY": "auto"}):
+            document, said = self.load(env=env)
+            self.assertEqual((document["source"]["library"], said), ("native", ""))
         document, _ = self.load(status=1, env={"WEIR_3FS_LIBRARY": "any"})
         self.assertEqual(document["error"]["class"], "ARG")
 

@@ -14,6 +14,7 @@
 
 #include "base/sys.h"
 #include "lib/check.h"
+#include "source/usrbio_driver.h"
 
 #define NAME "libhf3fs_api_shared.so"
 
@@ -214,13 +215,60 @@ static void sizes_that_reach_too_far(void)
 	end();
 }
 
+static uint64_t limit;
+
+static int limit_of(int resource, struct rlimit *out)
+{
+	check_int(resource, RLIMIT_NOFILE);
+	*out = (struct rlimit){1024, limit};
+	return 0;
+}
+
+static char heard[512];
+
+static void hear(void *arg, int level, const char *message)
+{
+	(void)arg;
+	(void)level;
+	snprintf(heard, sizeof(heard), "%s", message);
+}
+
 static void many_descriptors(void)
 {
+	struct usrbio_vendor_calls calls;
+	struct sys sys = *sys_real();
+
+	sys.getrlimit = limit_of;
 	memset(&found, 0, sizeof(found));
 	snprintf(found.path, sizeof(found.path), "/nowhere/" NAME);
-	check_int(usrbio_vendor_load(&found, VENDOR_DESCRIPTORS_MAX + 1, &err), WEIR_LIMIT);
+	limit = VENDOR_DESCRIPTORS_MAX + 1;
+	check_int(usrbio_vendor_load(&sys, &found, &calls, &err), WEIR_LIMIT);
 	check_has(err.message, "16777217");
-	check_int(usrbio_vendor_load(&found, VENDOR_DESCRIPTORS_MAX, &err), WEIR_UNSUPPORTED);
+	limit = VENDOR_DESCRIPTORS_MAX;
+	check_int(usrbio_vendor_load(&sys, &found, &calls, &err), WEIR_UNSUPPORTED);
+}
+
+/* A library that would do, and a limit that forbids it: said, and the driver is ours. */
+static void UB_55_a_limit_too_high_leaves_the_native_client(void)
+{
+	struct log log = {.fn = hear, .level = WEIR_LOG_WARN, .sys = sys_real()};
+	struct usrbio_vendor_places places = {.directory = top};
+	struct sys sys = *sys_real();
+	struct driver *driver;
+
+	begin();
+	put_of(NAME, "them");
+	sys.getrlimit = limit_of;
+	limit = UINT64_C(1) << 30;
+	check_int(driver_vendor(&sys, &log, &places, &driver, &err), 0);
+	check(driver == driver_native());
+	check_has(heard, "1073741824");
+	check_has(heard, "weir's own client");
+	/* No limit forbids this one, but it is none: no driver at all. */
+	limit = 1024;
+	check_int(driver_vendor(&sys, &log, &places, &driver, &err), WEIR_UNSUPPORTED);
+	check_has(err.message, "WEIR_3FS_LIBRARY=vendor: ");
+	end();
 }
 
 int main(int argc, char **argv)
@@ -233,6 +281,7 @@ int main(int argc, char **argv)
 		TEST(a_note_behind_another),
 		TEST(sizes_that_reach_too_far),
 		TEST(many_descriptors),
+		TEST(UB_55_a_limit_too_high_leaves_the_native_client),
 	};
 
 	return tests_run(argc, argv, tests, array_size(tests));
