@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Objects: something opened by URI, for ranges of bytes.
+ */
+#include "native.h"
+
+static struct native_object *wrap(struct native_state *state, struct native_context *context,
+				  struct weir_object *object)
+{
+	struct native_object *self = PyObject_New(struct native_object, state->object_type);
+
+	if (!self) {
+		weir_object_unref(object);
+		return NULL;
+	}
+	self->context = (struct native_context *)Py_NewRef((PyObject *)context);
+	self->object = object;
+	return self;
+}
+
+static void object_dealloc(PyObject *object)
+{
+	struct native_object *self = (struct native_object *)object;
+	PyTypeObject *type = Py_TYPE(object);
+
+	Py_BEGIN_ALLOW_THREADS weir_object_unref(self->object);
+	Py_END_ALLOW_THREADS Py_DECREF((PyObject *)self->context);
+	PyObject_Free(object);
+	Py_DECREF(type);
+}
+
+static PyObject *open_with(struct native_state *state, struct native_context *context,
+			   PyObject *uri, const struct weir_object_opts *opts)
+{
+	struct weir_error err = WEIR_ERROR_INIT;
+	struct weir_object *object = NULL;
+	const char *path = PyBytes_AsString(uri);
+	int ret;
+
+	Py_BEGIN_ALLOW_THREADS ret = weir_object_open(context->ctx, path, opts, &object, &err);
+	Py_END_ALLOW_THREADS return ret < 0 ? native_raise(state, &err)
+					    : (PyObject *)wrap(state, context, object);
+}
+
+PyObject *native_open_object(PyObject *module, PyObject *args, PyObject *kwargs)
+{
+	static const char *const names[] = {"uri",  "context", "direct", "cache",
+					    "live", "timeout", NULL};
+	struct native_state *state = PyModule_GetState(module);
+	struct weir_object_opts opts = {.size = sizeof(opts)};
+	const char *direct = "auto", *cache = "leave";
+	PyObject *uri, *asked = NULL, *timeout = NULL, *bytes, *object = NULL;
+	struct native_context *context;
+	int live = 0;
+
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$OsspO", (char **)names, &uri, &asked,
+					 &direct, &cache, &live, &timeout) ||
+	    !native_direct(state, direct, &opts.direct) ||
+	    !native_cache(state, cache, &opts.cache) ||
+	    !native_seconds(timeout, 0, &opts.timeout_ns) || !(bytes = native_uri(uri)))
+		return NULL;
+	opts.flags = live ? WEIR_OBJECT_LIVE : 0u;
+	context = native_context_of(state, asked);
+	if (context) {
+		object = open_with(state, context, bytes, &opts);
+		Py_DECREF((PyObject *)context);
+	}
+	Py_DECREF(bytes);
+	return object;
+}
+
+/* ---- Describing ---- */
+
+static PyStructSequence_Field stat_fields[] = {
+	{"nbytes", NULL},
+	{"modified", "seconds since 1970"},
+	{"direct_align", "file offsets of direct reads are multiples of it; 0: not possible"},
+	{"memory_align", "and so are their addresses of this"},
+	{"version", "changes when the content does"},
+	{NULL},
+};
+
+PyStructSequence_Desc native_stat_desc = {"weir._native.Stat", "What an object is like.",
+					  stat_fields, 5};
+
+static PyObject *object_stat(PyObject *object, PyObject *none)
+{
+	struct native_state *state = native_state_of(object);
+	struct native_object *self = (struct native_object *)object;
+	struct weir_error err = WEIR_ERROR_INIT;
+	struct weir_stat stat;
+	int ret;
+
+	(void)none;
+	Py_BEGIN_ALLOW_THREADS ret = weir_object_stat(self->object, &stat, &err);
+	Py_END_ALLOW_THREADS if (ret < 0) return native_raise(state, &err);
+	return native_struct(state->stat_type,
+			     (PyObject *[]){PyLong_FromUnsignedLongLong(stat.size_bytes),
+					    PyFloat_FromDouble((double)stat.modified_ns / 1e9),
+					    PyLong_FromUnsignedLong(stat.direct_align),
+					    PyLong_FromUnsignedLong(stat.memory_align),
+					    PyUnicode_FromString(stat.version)},
+			     5);
+}
+
+static PyObject *object_uri(PyObject *self, void *none)
+{
+	(void)none;
+	return PyUnicode_DecodeFSDefault(weir_object_uri(((struct native_object *)self)->object));
+}
+
+static PyMethodDef methods[] = {
+	{"stat", object_stat, METH_NOARGS, "stat() -> Stat"},
+	{NULL},
+};
+
+static PyGetSetDef attributes[] = {
+	{"uri", object_uri, NULL, "As it was opened.", NULL},
+	{NULL},
+};
+
+static char doc[] = "Something opened by URI, pinned to its version.  See weir.Plan.range().";
+
+static PyType_Slot slots[] = {
+	{Py_tp_doc, doc},
+	{Py_tp_dealloc, object_dealloc},
+	{Py_tp_methods, methods},
+	{Py_tp_getset, attributes},
+	{0, NULL},
+};
+
+PyType_Spec native_object_spec = {
+	.name = "weir._native.Object",
+	.basicsize = sizeof(struct native_object),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+	.slots = slots,
+};
