@@ -10,25 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-_NUMPY = {
-    "BOOL": "bool",
-    "U8": "u1",
-    "I8": "i1",
-    "I16": "i2",
-    "U16": "u2",
-    "F16": "f2",
-    "I32": "i4",
-    "U32": "u4",
-    "F32": "f4",
-    "C64": "c8",
-    "F64": "f8",
-    "I64": "i8",
-    "U64": "u8",
-}
-
 
 def wrap(buffer: Any, dtype: str, shape: Sequence[int]) -> Any:
-    """The bytes of a buffer as an array."""
+    """The bytes of a buffer as an array, of the types that ``framework="numpy"`` has."""
     import numpy as np
 
-    return np.frombuffer(buffer, _NUMPY[dtype]).reshape(shape)
+    from weir.frameworks import dtypes
+    from weir.frameworks.numpy import native
+
+    kind = native(dtype)
+    return np.frombuffer(buffer, kind).reshape(dtypes.layout("NumPy", dtype, shape))

@@ -12,7 +12,7 @@ import importlib
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from weir.errors import ArgumentError
+from weir.errors import ArgumentError, Unsupported
 
 NAMES = ("numpy", "torch", "jax", "cupy")
 
@@ -57,3 +57,11 @@ def find(name: str, device: object = None) -> Adapter:
         raise ArgumentError(f"framework {name!r} cannot be imported: {error}") from error
     adapter: Adapter = module.Adapter(device)
     return adapter
+
+
+def empty(adapter: Adapter, name: str, dtype: str, shape: Sequence[int]) -> Any:
+    """An array for the tensor of that name; a refusal says which tensor it was."""
+    try:
+        return adapter.empty(dtype, shape)
+    except Unsupported as error:
+        raise Unsupported(f"tensor {name!r}: {error.message}") from None

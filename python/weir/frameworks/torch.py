@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PyTorch tensors, for ``framework="torch"``.
+
+A tensor's memory is PyTorch's own (``torch.empty`` on the device), and holds that tensor only.  On the
+CPU and on CUDA devices the bytes are read straight into it; for other devices they are read to the
+CPU and moved by PyTorch.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import torch
+
+from weir.frameworks import dtypes
+
+
+@functools.cache
+def native(dtype: str) -> torch.dtype:
+    """PyTorch's type for one of the format's; ``uint8`` for packed ones that it lacks."""
+    name = dtypes.find(dtype).torch
+    if name is None:
+        return torch.uint8
+    kind = getattr(torch, name, None)
+    if kind is None:
+        dtypes.refuse(f"PyTorch {torch.__version__} has no {dtype}: a newer one has torch.{name}")
+    return kind
+
+
+def _parse(device: object) -> torch.device:
+    if device is None:
+        return torch.device("cpu")
+    try:
+        return torch.device(device)  # type: ignore[arg-type]
+    except (RuntimeError, TypeError, ModuleNotFoundError) as error:
+        dtypes.refuse_device("PyTorch", device, str(error).split("\n")[0])
+
+
+def _cuda(device: torch.device) -> torch.device:
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if count == 0:
+        dtypes.refuse_device("PyTorch", device, "it finds no CUDA device on this machine")
+    index = torch.cuda.current_device() if device.index is None else device.index
+    if index >= count:
+        dtypes.refuse_device("PyTorch", device, f"it finds {count} CUDA device(s)")
+    return torch.device("cuda", index)
+
+
+class Adapter:
+    """See `weir.frameworks`."""
+
+    name = "PyTorch"
+
+    def __init__(self, device: object = None) -> None:
+        self.device = _parse(device)
+        if self.device.type == "meta":
+            dtypes.refuse_device(self.name, device, "its tensors have no memory")
+        if self.device.type == "cuda":
+            self.device = _cuda(self.device)
+        direct = self.device.type in ("cpu", "cuda")
+        self._home = self.device if direct else torch.device("cpu")
+
+    def empty(self, dtype: str, shape: Sequence[int]) -> torch.Tensor:
+        kind = native(dtype)
+        return torch.empty(dtypes.layout(self.name, dtype, shape), dtype=kind, device=self._home)
+
+    def place(self, array: torch.Tensor) -> dtypes.Place:
+        if self._home.type != "cuda":
+            return dtypes.Place(array.data_ptr(), array.nbytes)
+        stream = torch.cuda.current_stream(self._home).cuda_stream
+        return dtypes.Place(array.data_ptr(), array.nbytes, self._home.index, stream)
+
+    def give(self, array: torch.Tensor) -> torch.Tensor:
+        return array if self._home == self.device else array.to(self.device)
