@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "handing.h"
 #include "mounting.h"
 #include "out.h"
 #include "report.h"
@@ -106,78 +107,26 @@ static const struct option_set sets[] = {
 	{0},
 };
 
-#define WORDS_MAX (2 * sizeof(options) / sizeof(options[0]) + 8)
-
-struct words {
-	char *list[WORDS_MAX];
-	size_t count;
-};
-
-static void add(struct words *words, const char *first, const char *second)
-{
-	size_t size = strlen(first) + strlen(second) + 1;
-	char *word = malloc(size);
-
-	if (!word)
-		exit(STATUS_NO);
-	snprintf(word, size, "%s%s", first, second);
-	words->list[words->count++] = word;
-}
-
-/* The name of a choice by its number. */
-static void add_choice(struct words *words, const char *choices, int number)
-{
-	char name[32];
-
-	while (number-- > 0)
-		choices = strchr(choices, '|') + 1;
-	snprintf(name, sizeof(name), "%.*s", (int)strcspn(choices, "|"), choices);
-	add(words, name, "");
-}
-
-/* As weir-mount reads it: "--name", "value". */
-static void add_option(struct words *words, const struct option *option, const void *values)
-{
-	const char *at = (const char *)values + option->at;
-	const char *text;
-
-	if (option->kind == OPTION_FLAG) {
-		if (*(const bool *)at)
-			add(words, "--", option->name);
-	} else if (option->kind == OPTION_CHOICE) {
-		add(words, "--", option->name);
-		add_choice(words, option->choices, *(const int *)(const void *)at);
-	} else {
-		memcpy(&text, at, sizeof(text));
-		if (text) {
-			add(words, "--", option->name);
-			add(words, text, "");
-		}
-	}
-}
-
 static void become(const char *program, const struct command *command)
 {
 	const struct mount_options *mine = command->options;
-	struct words words = {.count = 0};
+	struct handing handing = {.count = 0};
 
-	add(&words, program, "");
-	for (const struct option *option = options; option->name; option++)
-		add_option(&words, option, mine);
+	handing_add(&handing, program, "");
+	handing_options(&handing, options, mine);
 	if (mine->common.json)
-		add(&words, "--json", "");
-	add(&words, "--", "");
+		handing_add(&handing, "--json", "");
+	handing_add(&handing, "--", "");
 	for (size_t n = 0; n < command->arguments.count; n++)
-		add(&words, command->arguments.items[n], "");
+		handing_add(&handing, command->arguments.items[n], "");
 	if (mine->common.quiet && !mine->common.json) {
 		int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
 		dup2(null, STDOUT_FILENO);
 	}
 	out_flush();
-	execv(program, words.list);
-	for (size_t n = 0; n < words.count; n++)
-		free(words.list[n]);
+	execv(program, handing.words);
+	handing_fini(&handing);
 }
 
 static int run(const struct command *command)

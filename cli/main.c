@@ -9,7 +9,7 @@
  *	out.* json.* report.* progress.*                        what is written, and where
  *	inputs.*    many arguments                              signals.*   Ctrl-C
  *	session.*   a context of the library, for a verb        pump.*      an object in order, in pieces
- *	mounting*   daemons of mounts, and who uses a mount
+ *	mounting*   daemons of mounts, and who uses a mount     handing.*   verbs that another program does
  *
  * The command sees include/weir/ only, as every user of the library does.
  */
@@ -171,7 +171,7 @@ static int refuse_verb(char **argv)
 		return STATUS_YES;
 	}
 	if (verb)
-		return refuse(NULL, "the kind is missing: weir bench load, weir bench ring", argv);
+		return refuse(NULL, "the kind is missing: weir bench load, reader or ring", argv);
 	snprintf(why, sizeof(why), "there is no verb '%.64s'", argv[0]);
 	return refuse(NULL, why, argv);
 }

@@ -7,9 +7,7 @@
 #include <stddef.h>
 
 const struct verb *const verbs[] = {
-	&verb_inspect,    &verb_verify, &verb_load,
-	&verb_make_model, &verb_doctor, &verb_bench_load,
-	&verb_bench_ring, &verb_ls,     &verb_cat,
-	&verb_cp,         &verb_mount,  &verb_umount,
-	&verb_status,     NULL,
+	&verb_inspect,    &verb_verify,       &verb_load,       &verb_make_model, &verb_doctor,
+	&verb_bench_load, &verb_bench_reader, &verb_bench_ring, &verb_ls,         &verb_cat,
+	&verb_cp,         &verb_mount,        &verb_umount,     &verb_status,     NULL,
 };

@@ -13,6 +13,7 @@ extern const struct verb verb_load;
 extern const struct verb verb_make_model;
 extern const struct verb verb_doctor;
 extern const struct verb verb_bench_load;
+extern const struct verb verb_bench_reader;
 extern const struct verb verb_bench_ring;
 extern const struct verb verb_ls;
 extern const struct verb verb_cat;

@@ -9,7 +9,7 @@ import time
 
 from cli_lib import CliTest, WEIR, main, some, write_model
 
-VERBS = ["inspect", "verify", "load", "make-model", "doctor", "bench load", "bench ring", "ls", "cat", "cp"]
+VERBS = ["inspect", "verify", "load", "make-model", "doctor", "bench load", "bench reader", "bench ring", "ls", "cat", "cp"]
 
 
 class CommandLine(CliTest):
