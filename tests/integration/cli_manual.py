@@ -95,7 +95,7 @@ class Completion(CliTest):
 
     def test_bash_offers_verbs_options_choices_and_files(self):
         self.assertEqual(self.complete("weir", "ins"), ["inspect"])
-        self.assertEqual(self.complete("weir", "bench", ""), ["load", "ring"])
+        self.assertEqual(self.complete("weir", "bench", ""), ["load", "reader", "ring"])
         self.assertEqual(self.complete("weir", "load", "--na"), ["--names", "--names-exact"])
         self.assertEqual(self.complete("weir", "load", "--direct", "a"), ["auto"])
         self.assertIn("--csv", self.complete("weir", "bench", "load", "--"))

@@ -5,6 +5,7 @@ import html.parser
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -165,3 +166,22 @@ def test_a_wrong_command_line_is_refused(folder, wrong, capsys):
     with pytest.raises(SystemExit) as end:
         options.parse(["--mount-point", str(folder), *wrong])
     assert end.value.code == 2 and capsys.readouterr().err
+
+
+def test_the_command_and_the_module_have_the_same_options():
+    command = os.path.join(os.environ["WEIR_BUILD"], "cli", "weir")
+    told = subprocess.run([command, "bench", "reader", "--help"], capture_output=True, text=True, check=True).stdout
+    theirs = set(re.findall(r"(?<!\S)--([a-z-]+)", told))
+    mine = {flag[2:] for action in options.parser()._actions for flag in action.option_strings if flag.startswith("--")}
+    assert mine <= theirs and theirs - mine <= {"progress", "help"}
+
+
+def test_the_command_hands_its_options_on(folder):
+    command = os.path.join(os.environ["WEIR_BUILD"], "cli", "weir")
+    paths = os.pathsep.join([HERE, *filter(None, sys.path)])
+    done = subprocess.run(
+        [command, "bench", "reader", "--mount-point", folder, "--output-dir", folder / "out", "--backends",
+         "bench_readers:Steady", "--mode", "single", "--verify", "none", "--quiet"], text=True, capture_output=True,
+        env=os.environ | {"PYTHONPATH": paths, "WEIR_PYTHON": sys.executable}, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert len(rows(folder, "benchmark_summary")) == 1
