@@ -97,6 +97,7 @@ static int add_types(PyObject *module, struct native_state *state)
 		{&native_transfer_spec, &state->transfer_type},
 		{&native_queue_spec, &state->queue_type},
 		{&native_buffer_spec, &state->buffer_type},
+		{&native_reader_spec, &state->reader_type},
 	};
 	struct {
 		PyStructSequence_Desc *desc;
@@ -145,7 +146,7 @@ static int clear(PyObject *module)
 		&state->context_type, &state->model_type,       &state->object_type,
 		&state->plan_type,    &state->transfer_type,    &state->queue_type,
 		&state->buffer_type,  &state->tensor_info_type, &state->shard_type,
-		&state->done_type,    &state->stat_type,
+		&state->done_type,    &state->stat_type,        &state->reader_type,
 	};
 
 	Py_CLEAR(state->default_context);

@@ -11,6 +11,7 @@
  *	Transfer  owns a weir_transfer; keeps destinations alive until they are released
  *	Queue     owns a weir_queue; keeps the transfers that post to it alive until they are finished
  *	Buffer    owns one reference to a weir_buffer
+ *	Reader    owns a reader of files into addresses (reader.h), with its open files
  *
  * Everything that can block runs without the interpreter's lock.  State is per module and nothing is
  * static, so each interpreter of a process has its own.
@@ -30,7 +31,7 @@ struct native_state {
 	PyObject *default_context;
 	uint32_t last_serial;
 	PyTypeObject *context_type, *model_type, *object_type, *plan_type, *transfer_type,
-		*queue_type, *buffer_type;
+		*queue_type, *buffer_type, *reader_type;
 	PyTypeObject *tensor_info_type, *shard_type, *done_type, *stat_type;
 };
 
@@ -149,7 +150,7 @@ PyObject *native_buffer_new(struct native_state *state, struct weir_buffer *buff
 /* ---- The types, for module.c ---- */
 
 extern PyType_Spec native_context_spec, native_model_spec, native_object_spec, native_plan_spec,
-	native_transfer_spec, native_queue_spec, native_buffer_spec;
+	native_transfer_spec, native_queue_spec, native_buffer_spec, native_reader_spec;
 extern PyStructSequence_Desc native_tensor_info_desc, native_shard_desc, native_done_desc,
 	native_stat_desc;
 
