@@ -7,7 +7,7 @@ BUILD  ?= build
 PREFIX ?= /usr
 JOBS   ?= $(shell nproc)
 
-.PHONY: all demo test bench install clean help packages \
+.PHONY: all demo test test-peers bench install clean help packages \
 	check check-format check-tidy check-cppcheck check-analyzer check-asan check-tsan \
 	check-valgrind check-fuzz check-docs check-cases format
 
@@ -26,7 +26,13 @@ demo: packages
 
 test: packages
 	@$(MAKE) --no-print-directory all
-	@tools/run-tests $(BUILD)
+	@tools/run-tests $(BUILD) --no-suite peers
+
+# Those that run against published packages: PyTorch and others, in a venv below the build directory.
+test-peers: packages
+	@$(MAKE) --no-print-directory all
+	@tools/python-env $(BUILD) --peers >/dev/null
+	@tools/run-tests $(BUILD) --suite peers --logbase peers
 
 bench: packages
 	@tools/install-packages bench
@@ -63,6 +69,7 @@ help:
 	@echo 'make                 builds the library and the command, in $(BUILD)/'
 	@echo 'make demo            installs what is missing, builds, and shows a load of 1 GiB'
 	@echo 'make test            installs what is missing, builds, and runs the tests'
+	@echo 'make test-peers      the same with published packages (PyTorch, safetensors, fastsafetensors ...)'
 	@echo 'make bench           measures, beside the best other tools'
 	@echo 'make install         into $$(DESTDIR)$$(PREFIX); PREFIX is /usr unless given'
 	@echo 'make format          lays out the code as .clang-format says'
