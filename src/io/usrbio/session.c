@@ -333,11 +333,13 @@ static void *run_prober(void *arg)
 			cond_wait(&session->changed, &session->lock, NEVER);
 			continue;
 		}
+		session->worried = false;
 		lock_drop(&session->lock);
 		probe(session);
 		deadline = deadline_after(session->sys, PROBE_PERIOD_NS);
 		lock_take(&session->lock);
-		while (!session->ending && session->sys->now_ns() < deadline)
+		while (!session->ending && !session->worried &&
+		       session->sys->now_ns() < deadline)
 			cond_wait(&session->changed, &session->lock, deadline);
 	}
 	lock_drop(&session->lock);
@@ -363,7 +365,7 @@ static void start_prober(struct usrbio_session *session)
 void usrbio_session_watch(struct usrbio_session *session)
 {
 	lock_take(&session->lock);
-	session->watchers++;
+	session->worried |= session->watchers++ == 0;
 	if (!session->prober)
 		start_prober(session);
 	cond_wake_all(&session->changed);
