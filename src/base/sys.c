@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/futex.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
@@ -60,6 +61,11 @@ static int real_futex(uint32_t *word, int op, uint32_t value, const struct times
 		      uint32_t mask)
 {
 	return (int)syscall(SYS_futex, word, op, value, until, NULL, mask);
+}
+
+static int real_futex_wake_op(uint32_t *word, uint32_t operation)
+{
+	return (int)syscall(SYS_futex, word, FUTEX_WAKE_OP, 1, NULL, word, operation);
 }
 
 static int real_pidfd_open(pid_t pid, unsigned flags)
@@ -135,6 +141,7 @@ static const struct sys real = {
 	.now_ns = real_now_ns,
 	.real_ns = real_real_ns,
 	.futex = real_futex,
+	.futex_wake_op = real_futex_wake_op,
 	.pidfd_open = real_pidfd_open,
 	.getrlimit = real_getrlimit,
 	.random = real_random,

@@ -74,6 +74,8 @@ struct sys {
 	int64_t (*real_ns)(void);        /* CLOCK_REALTIME: for time that others named, only */
 	int (*futex)(uint32_t *word, int op, uint32_t value, const struct timespec *until,
 		     uint32_t mask);
+	/* FUTEX_WAKE_OP on one word: the operation on it, then one waiter is woken where it says so. */
+	int (*futex_wake_op)(uint32_t *word, uint32_t operation);
 	int (*pidfd_open)(pid_t pid, unsigned flags);
 	int (*getrlimit)(int resource, struct rlimit *out);
 	int (*random)(void *to, size_t len); /* fills all of it, or -1; len <= 256 */

@@ -384,7 +384,7 @@ void usrbio_rings_post(struct usrbio_lane *lane)
 		ring->unposted = false;
 		lane->system_calls++;
 		(void)!ops_of(lane)->submit(
-			ring->ring); /* a dead one says so when it is waited for */
+			ring->ring); /* what is wrong with it is seen when it is waited for */
 	}
 }
 

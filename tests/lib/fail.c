@@ -252,6 +252,7 @@ ENTRY(int, mbind,
 ENTRY(int, futex,
       (uint32_t * word, int op, uint32_t value, const struct timespec *until, uint32_t mask),
       (word, op, value, until, mask))
+ENTRY(int, futex_wake_op, (uint32_t * word, uint32_t operation), (word, operation))
 ENTRY(int, pidfd_open, (pid_t pid, unsigned flags), (pid, flags))
 ENTRY(int, getrlimit, (int resource, struct rlimit *out), (resource, out))
 ENTRY(int, madvise, (void *at, size_t len, int advice), (at, len, advice))

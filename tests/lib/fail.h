@@ -70,6 +70,7 @@ uint64_t fail_alloc_count(void);
 	X(fcntl)                                                                                   \
 	X(mbind)                                                                                   \
 	X(futex)                                                                                   \
+	X(futex_wake_op)                                                                           \
 	X(pidfd_open)                                                                              \
 	X(getrlimit)                                                                               \
 	X(mmap)                                                                                    \

@@ -2,14 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """weir itself as a client of rings, on a mount of the second server and on ours: models bit for bit, and a server
 that dies, stops, comes back as another, and lies."""
+import errno
 import json
 import os
 import signal
 import subprocess
 import time
+import unittest
 
-from rig import RingTest, Stub, Weir, leftover_keys, main, shm_names, wait_until  # noqa: I001  (finds the next)
+from rig import OTHER, Child, RingTest, Stub, Weir, leftover_keys, main, needs_root, shm_names, wait_until  # noqa: I001  (finds the next)
 from cli_lib import BUILD, WEIR
+import vendor  # noqa: I001
 
 
 def digests(document):
@@ -94,10 +97,10 @@ class Load(Client):
 
     def test_UB_24_completions_in_any_order(self):
         self.stub.do("jitter 3")
-        document, _ = self.load("--digest", "--request", "64KiB")
+        document, _ = self.load("--digest", "--request", "64KiB", "--repeat", "30")
         self.assertEqual(digests(document), self.expected())
         self.stub.do("batch on")
-        document, _ = self.load("--digest", "--request", "64KiB")
+        document, _ = self.load("--digest", "--request", "64KiB", "--repeat", "30")
         self.assertEqual(digests(document), self.expected())
         self.assertNothingLeft()
 
@@ -319,6 +322,50 @@ class Ours(Client):
             self.assertIn(document["error"]["class"], ("PEER_GONE", "CHANGED"), said)
         self.assertEqual(digests(self.load("--digest")[0]), self.expected())
         self.assertFalse(self.left())
+
+    def cut_off(self, seconds):
+        """Another user cuts the bells off, again and again."""
+        def cut(_):
+            bells = [os.open(bell, os.O_RDWR) for bell in self.daemon.bells()]
+            end = time.monotonic() + seconds
+            cuts = 0
+            while time.monotonic() < end:
+                for bell in bells:
+                    os.ftruncate(bell, 0)
+                    cuts += 1
+            return cuts
+        return Child(cut, OTHER)
+
+    @needs_root
+    def test_PR_05_a_bell_that_another_user_cuts_off(self):
+        process = self.begin("load", self.path("m"), "--json", "--digest", "--request", "64KiB", "--repeat", "25")
+        self.assertTrue(wait_until(lambda: leftover_keys(self.point), 20))
+        child = self.cut_off(0.5)
+        document, said = self.end(process)
+        self.assertEqual((document["source"]["kind"], said), ("usrbio", ""))
+        self.assertEqual(digests(document), self.expected())
+        self.assertGreater(child.result(), 100)
+        self.assertTrue(self.daemon.alive())
+
+    @unittest.skipIf("asan" in BUILD or "tsan" in BUILD, "Python loads our library")
+    def test_PR_05_the_drop_in_says_so(self):
+        content = self.make("f", os.urandom(4096))
+
+        def submit(_):
+            client = vendor.Client(vendor.load(), self.point, entries=4)
+            fd = os.open(self.path("f"), os.O_RDONLY)
+            client.library.hf3fs_reg_fd(fd, 0)
+            answers = set()
+            for _ in range(50):
+                for bell in self.daemon.bells():
+                    os.truncate(bell, 0)
+                self.assertGreaterEqual(client.prepare(fd, 0, 4096), 0)
+                answers.add(client.submit())
+                self.assertEqual(client.wait(1, 1, vendor.at(5))[0][1], 4096)
+                self.assertEqual(client.bytes(0, 4096), content)
+            client.close()
+            return answers
+        self.assertIn(-errno.EFAULT, Child(submit).result())
 
     def test_bench_ring_compares_with_a_library(self):
         shard = next(n for n in sorted(os.listdir(os.path.join(self.files, "m"))) if n.endswith(".safetensors"))

@@ -188,8 +188,7 @@ int usrbio_ring_submit(struct usrbio_ring *ring)
 		return -EPERM;
 	if (unlikely(dead))
 		return dead;
-	usrbio_sem_post(ring->sys, ring->bell);
-	return 0;
+	return usrbio_bell_ring(ring->sys, ring->bell);
 }
 
 /* ---- Waiting ---- */
@@ -212,7 +211,7 @@ static void tell_of_room(struct usrbio_ring *ring)
 	int32_t head = atomic_load_explicit(view->sq_head, memory_order_relaxed);
 
 	if (atomic_load_explicit(view->sq_tail, memory_order_relaxed) != head)
-		usrbio_sem_post(ring->sys, ring->bell);
+		usrbio_bell_ring(ring->sys, ring->bell);
 }
 
 /* Takes what is there: how many, or a negative errno. */

@@ -50,6 +50,14 @@ uint32_t usrbio_sem_drain(struct usrbio_sem *sem)
 	return (uint32_t)atomic_fetch_and_explicit(&sem->data, ~VALUE_MASK, memory_order_acq_rel);
 }
 
+/* A value that runs over is a hint that was lost, after 2^32 of them that nobody looked at. */
+int usrbio_bell_ring(const struct sys *sys, struct usrbio_sem *sem)
+{
+	const uint32_t add_one = FUTEX_OP(FUTEX_OP_ADD, 1, FUTEX_OP_CMP_EQ, 0);
+
+	return sys->futex_wake_op(usrbio_sem_word(sem), add_one) < 0 ? -errno : 0;
+}
+
 static bool take(struct usrbio_sem *sem)
 {
 	uint64_t seen = atomic_load_explicit(&sem->data, memory_order_relaxed);

@@ -59,6 +59,12 @@ must_use int usrbio_bell_create(const struct sys *sys, int shm_dir, struct usrbi
 must_use int usrbio_bell_open(const struct sys *sys, int shm_dir, const char *target,
 			      struct usrbio_bell_file *out, struct weir_error *err);
 
+/*
+ * The client's post.  Whoever may post may cut the file off, and a touch of what was cut off would end this
+ * process; so the kernel adds and wakes, in one call, and -EFAULT is what comes of it then.
+ */
+int usrbio_bell_ring(const struct sys *sys, struct usrbio_sem *sem);
+
 /* Unmaps it; the name stays. */
 void usrbio_bell_close(const struct sys *sys, struct usrbio_bell_file *bell);
 

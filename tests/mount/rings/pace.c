@@ -44,6 +44,12 @@ static int count_futex(uint32_t *word, int op, uint32_t value, const struct time
 	return sys_real()->futex(word, op, value, until, mask);
 }
 
+static int count_wake_op(uint32_t *word, uint32_t operation)
+{
+	atomic_fetch_add_explicit(&futex_calls, 1, memory_order_relaxed);
+	return sys_real()->futex_wake_op(word, operation);
+}
+
 static double cpu_seconds(void)
 {
 	struct rusage usage;
@@ -82,7 +88,7 @@ static bool ask_next(struct pace *pace, uint64_t slot)
 
 static void post(const struct sys *sys, struct pace *pace)
 {
-	usrbio_sem_post(sys, pace->ring.bell.sem);
+	check_int(usrbio_bell_ring(sys, pace->ring.bell.sem), 0);
 }
 
 static void wait_for_some(const struct sys *sys, struct pace *pace)
@@ -249,6 +255,7 @@ int main(int argc, char **argv)
 		pace.count = strtoull(argv[4], NULL, 0);
 	pace.random = argc > 5;
 	sys.futex = count_futex;
+	sys.futex_wake_op = count_wake_op;
 	fd = open(argv[1], O_RDONLY | O_CLOEXEC);
 	check(fd >= 0);
 	rig_start(&rig, &(struct virt_opts){.sys = &sys});

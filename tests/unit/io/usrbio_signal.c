@@ -238,6 +238,52 @@ static void UB_14_made_for_any_user_and_opened_by_its_link(void)
 	close(dir);
 }
 
+/* Anybody may cut off what anybody may open: an error, and the process lives. */
+static void PR_05_a_bell_that_was_cut_off_is_an_error(void)
+{
+	struct usrbio_bell_file server, client;
+	char target[128] = "/dev/shm/";
+	int dir = shm_dir();
+
+	check_int(usrbio_bell_create(sys_real(), dir, &server, NULL), 0);
+	strcat(target, server.name);
+	check_int(usrbio_bell_open(sys_real(), dir, target, &client, NULL), 0);
+	for (int i = 0; i < 3; i++)
+		check_int(usrbio_bell_ring(sys_real(), client.sem), 0);
+	check_int(usrbio_sem_drain(server.sem), 3);
+	check_int(truncate(target, 0), 0);
+	check_int(usrbio_bell_ring(sys_real(), client.sem), -EFAULT);
+	check_int(truncate(target, sizeof(*server.sem)), 0);
+	check_int(usrbio_bell_ring(sys_real(), client.sem), 0);
+	check_int(usrbio_sem_drain(server.sem), 1);
+	usrbio_bell_unlink(sys_real(), dir, &server);
+	usrbio_bell_close(sys_real(), &client);
+	usrbio_bell_close(sys_real(), &server);
+	close(dir);
+}
+
+static void *ring_soon(void *sem)
+{
+	usleep(20000);
+	check_int(usrbio_bell_ring(sys_real(), sem), 0);
+	return NULL;
+}
+
+static void a_bell_wakes_who_sleeps_on_it(void)
+{
+	union both *sem = shared();
+	pthread_t thread;
+
+	usrbio_sem_init(&sem->ours);
+	check_int(pthread_create(&thread, NULL, ring_soon, &sem->ours), 0);
+	check_int(usrbio_sem_wait(sys_real(), &sem->ours, soon(5000)), 0);
+	pthread_join(thread, NULL);
+	check_int(pthread_create(&thread, NULL, ring_soon, &sem->ours), 0);
+	check_int(sem_wait(&sem->theirs), 0);
+	pthread_join(thread, NULL);
+	check_int(value(sem), 0);
+}
+
 static void RG_48_links_of_another_kind(void)
 {
 	static const char *const targets[] = {
@@ -314,6 +360,8 @@ int main(int argc, char **argv)
 		TEST(wakes_between_processes),
 		TEST(a_futex_that_fails_does_not_spin),
 		TEST(UB_14_made_for_any_user_and_opened_by_its_link),
+		TEST(PR_05_a_bell_that_was_cut_off_is_an_error),
+		TEST(a_bell_wakes_who_sleeps_on_it),
 		TEST(RG_48_links_of_another_kind),
 		TEST(a_file_that_is_too_small),
 		TEST(nothing_stays_of_one_that_failed),
