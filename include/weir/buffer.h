@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "weir/error.h"
 #include "weir/export.h"
 
 #ifdef __cplusplus
@@ -25,6 +26,13 @@ WEIR_API void weir_buffer_unref(struct weir_buffer *buffer); /* NULL is fine */
 
 WEIR_API void *weir_buffer_data(const struct weir_buffer *buffer);
 WEIR_API uint64_t weir_buffer_size(const struct weir_buffer *buffer);
+
+/* The CUDA device whose memory it is; -1: the host's. */
+WEIR_API int weir_buffer_device(const struct weir_buffer *buffer);
+
+/* Copies bytes of it to host memory, from a device too; waits for them. */
+WEIR_API int weir_buffer_read(const struct weir_buffer *buffer, uint64_t offset, void *to,
+			      uint64_t length, struct weir_error *err);
 
 /* 1 where the bytes are a mapping of the file: they change and vanish with it (weir/load.h). */
 WEIR_API int weir_buffer_is_mapped(const struct weir_buffer *buffer);

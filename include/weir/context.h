@@ -81,8 +81,9 @@ struct weir_counters {
 	uint64_t stall_ns_budget; /* lanes waited for a buffer to come back */
 	uint64_t memory_bytes;    /* held now, pool included */
 	uint64_t memory_peak_bytes;
-	uint64_t stuck; /* system calls that do not return */
-	uint64_t reserved[14];
+	uint64_t stuck;        /* system calls that do not return */
+	uint64_t bytes_device; /* copied by devices, from or to staging */
+	uint64_t reserved[13];
 };
 
 WEIR_API void weir_ctx_counters(struct weir_ctx *ctx, struct weir_counters *out);

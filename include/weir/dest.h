@@ -14,17 +14,24 @@ extern "C" {
 #endif
 
 enum weir_dest_kind {
-	WEIR_DEST_ALLOC = 0, /* weir allocates, and hands out a counted buffer */
-	WEIR_DEST_HOST = 1,  /* the caller's memory */
+	WEIR_DEST_ALLOC = 0,      /* weir allocates, and hands out a counted buffer */
+	WEIR_DEST_HOST = 1,       /* the caller's memory */
+	WEIR_DEST_CUDA = 2,       /* the caller's memory of a CUDA device */
+	WEIR_DEST_CUDA_ALLOC = 3, /* likewise of a device; weir allocates, and hands out a buffer */
 };
+
+/* Nothing on any stream has to be waited for. */
+#define WEIR_CUDA_NO_STREAM ((void *)(intptr_t)-1)
 
 struct weir_dest {
 	int kind;
-	uint32_t align;      /* ALLOC: at least this, a power of two; 0: as the type needs.  More
+	uint32_t align; /* both ALLOCs: at least this, a power of two; 0: as the type needs.  More
 			      * than the file has costs a copy */
-	void *memory;        /* HOST: lent to weir until the extent's memory is released */
-	uint64_t size_bytes; /* HOST: must be the extent's */
-	uint64_t reserved[2];
+	void *memory;   /* HOST, CUDA: lent to weir until the extent's memory is released */
+	uint64_t size_bytes; /* HOST, CUDA: must be the extent's */
+	void *stream;        /* CUDA: what the program enqueued there comes first */
+	int32_t device;      /* both CUDAs */
+	uint32_t reserved;
 };
 
 WEIR_API struct weir_dest weir_dest_alloc(void);
@@ -34,6 +41,22 @@ WEIR_API struct weir_dest weir_dest_alloc(void);
  * alignment (weir/object.h); elsewhere they pass through staging.
  */
 WEIR_API struct weir_dest weir_dest_host(void *memory, uint64_t size_bytes);
+
+/*
+ * Memory of a CUDA device: what cuMemAlloc, cudaMalloc or a framework's allocator gave, managed memory, or
+ * pinned host memory.  stream is a CUstream (or cudaStream_t; NULL is the default one) on which that
+ * memory was used last: no byte is written before what stands in it when the transfer starts has ended.
+ * When an extent completes its bytes are there, for every stream.  No CUDA context needs to be current
+ * in any thread, and none is left so.
+ *
+ * The driver is opened when a transfer with such a destination starts, which fails with WEIR_UNSUPPORTED
+ * where there is none, and with WEIR_ARG where the address is not memory of that device.
+ */
+WEIR_API struct weir_dest weir_dest_cuda(int device, void *memory, uint64_t size_bytes,
+					 void *stream);
+
+/* Memory that weir allocates on that device, aligned to 256 bytes or more. */
+WEIR_API struct weir_dest weir_dest_cuda_alloc(int device);
 
 #ifdef __cplusplus
 }

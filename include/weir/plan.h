@@ -66,6 +66,11 @@ WEIR_API int weir_plan_write(struct weir_plan *plan, struct weir_object *object,
 			     const void *memory, uint64_t length, uint64_t tag,
 			     struct weir_error *err);
 
+/* The same from memory of any kind: weir_dest_host(), or weir_dest_cuda(), of that length. */
+WEIR_API int weir_plan_write_from(struct weir_plan *plan, struct weir_object *object,
+				  uint64_t offset, struct weir_dest from, uint64_t tag,
+				  struct weir_error *err);
+
 WEIR_API uint64_t weir_plan_count(const struct weir_plan *plan);
 WEIR_API uint64_t weir_plan_bytes(const struct weir_plan *plan);
 

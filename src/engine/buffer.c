@@ -2,6 +2,7 @@
 #include "engine/buffer.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -75,6 +76,18 @@ struct weir_buffer *buffer_make(struct buffer_block *block, uint64_t index, stru
 	return buffer;
 }
 
+struct weir_buffer *buffer_make_device(struct buffer_block *block, uint64_t index,
+				       struct cuda_chunk *chunk, void *data, uint64_t bytes)
+{
+	struct weir_buffer *buffer = &block->buffers[index];
+
+	atomic_fetch_add_explicit(&block->refs, 1, memory_order_relaxed);
+	*buffer = (struct weir_buffer){
+		.data = data, .size_bytes = bytes, .block = block, .chunk = cuda_chunk_ref(chunk)};
+	atomic_init(&buffer->refs, 1);
+	return buffer;
+}
+
 int buffer_map(const struct sys *sys, void *mapping, uint64_t mapping_bytes, void *data,
 	       uint64_t bytes, struct weir_buffer **out, struct weir_error *err)
 {
@@ -109,7 +122,10 @@ void weir_buffer_unref(struct weir_buffer *buffer)
 	block = buffer->block;
 	if (block->pid != getpid()) /* a forked child: its parent's threads may hold the locks */
 		return;
-	if (block->pool && buffer->size_bytes) {
+	if (buffer->chunk) {
+		cuda_chunk_unref(buffer->chunk);
+		budget_give(block->budget, buffer->size_bytes);
+	} else if (block->pool && buffer->size_bytes) {
 		pool_drop(buffer->pool ? buffer->pool : block->pool, buffer->data,
 			  buffer->size_bytes);
 		budget_give(block->budget, buffer->size_bytes);
@@ -127,6 +143,29 @@ void *weir_buffer_data(const struct weir_buffer *buffer)
 uint64_t weir_buffer_size(const struct weir_buffer *buffer)
 {
 	return buffer->size_bytes;
+}
+
+int weir_buffer_device(const struct weir_buffer *buffer)
+{
+	return buffer->chunk ? buffer->chunk->device->ordinal : -1;
+}
+
+int weir_buffer_read(const struct weir_buffer *buffer, uint64_t offset, void *to, uint64_t length,
+		     struct weir_error *err)
+{
+	const char *from = (const char *)buffer->data + offset;
+
+	if (buffer->block->pid != getpid())
+		return error_set(err, WEIR_CLOSED, NULL, "this buffer belongs to process %d",
+				 (int)buffer->block->pid);
+	if (!size_inside(offset, length, buffer->size_bytes))
+		return error_set(err, WEIR_ARG, NULL, "%llu bytes at %llu of a buffer of %llu",
+				 (unsigned long long)length, (unsigned long long)offset,
+				 (unsigned long long)buffer->size_bytes);
+	if (buffer->chunk)
+		return cuda_read(buffer->chunk->device, from, to, length, err);
+	memcpy(to, from, length);
+	return 0;
 }
 
 int weir_buffer_is_mapped(const struct weir_buffer *buffer)

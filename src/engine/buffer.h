@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "engine/budget.h"
+#include "mem/cuda.h"
 #include "mem/pool.h"
 #include "weir/buffer.h"
 
@@ -22,6 +23,8 @@ struct weir_buffer {
 	uint64_t size_bytes;
 	struct buffer_block *block;
 	struct pool *pool; /* counted, where it is another than the block's */
+	struct cuda_chunk
+		*chunk; /* counted; the device memory that it is part of; NULL: host memory */
 	_Atomic uint32_t refs;
 	uint32_t mapped; /* data stands in a mapping of a file */
 };
@@ -37,6 +40,10 @@ void buffer_block_unref(struct buffer_block *block);
  */
 struct weir_buffer *buffer_make(struct buffer_block *block, uint64_t index, struct pool *pool,
 				void *data, uint64_t bytes);
+
+/* Likewise over memory of a device: holds the chunk. */
+struct weir_buffer *buffer_make_device(struct buffer_block *block, uint64_t index,
+				       struct cuda_chunk *chunk, void *data, uint64_t bytes);
 
 /* One buffer by itself, over a mapping that its last unref undoes. */
 int buffer_map(const struct sys *sys, void *mapping, uint64_t mapping_bytes, void *data,

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/size.h"
+#include "engine/berth.h"
 #include "engine/context.h"
 #include "engine/failure.h"
 #include "engine/group.h"
@@ -85,8 +86,8 @@ static int check_memory(const struct weir_transfer *transfer, const struct weir_
 	uint64_t bytes = 0;
 
 	for (uint64_t i = 0; i < plan->count; i++)
-		if (plan->extents[i].allocate && !plan->extents[i].hopeless &&
-		    !size_add(bytes, plan->extents[i].length, &bytes))
+		if (plan->extents[i].allocate && !plan->extents[i].berth &&
+		    !plan->extents[i].hopeless && !size_add(bytes, plan->extents[i].length, &bytes))
 			bytes = UINT64_MAX;
 	bytes = min_of(bytes, budget_limit(transfer->budget));
 	pool_usage(transfer->ctx->pool, &usage);
@@ -119,13 +120,14 @@ static int batch_create(struct weir_transfer *transfer, struct weir_plan *plan, 
 	if (!batch)
 		return error_nomem(err, NULL, "a transfer");
 	mark_hopeless(transfer, plan);
-	if ((ret = check_memory(transfer, plan, err)) < 0 || (ret = plan_seal(plan, err)) < 0 ||
+	if ((ret = check_memory(transfer, plan, err)) < 0 ||
+	    (ret = berths_open(plan, limit, err)) < 0 || (ret = plan_seal(plan, err)) < 0 ||
 	    (ret = runs_create(plan, transfer->budget, run, &batch->runs, err)) < 0)
 		goto fail;
 	batch->plan = plan;
 	ret = cut_sweeps(transfer, batch, err);
 	for (uint32_t i = 0; ret == 0 && i < batch->sweep_count; i++)
-		ret = group_start(batch->sweeps[i].group, err);
+		ret = group_start(batch->sweeps[i].group, plan->berths != NULL, err);
 	if (ret == 0) {
 		*out = batch;
 		return 0;

@@ -100,6 +100,7 @@ int ctx_create_with(const struct weir_ctx_opts *opts, const struct ctx_seams *se
 	ctx->pid = getpid();
 	ctx->sys = seams->sys ? seams->sys : sys_real();
 	ctx->simulated = seams->simulated;
+	ctx->cuda_table = seams->cuda;
 	ctx->wrap = seams->wrap;
 	ctx->idle = seams->idle;
 	ctx->seam_arg = seams->arg;
@@ -173,6 +174,7 @@ void weir_ctx_destroy(struct weir_ctx *ctx)
 	if (ctx->pool)
 		pool_unref(ctx->pool);
 	budget_unref(ctx->budget);
+	cuda_unref(atomic_load_explicit(&ctx->cuda, memory_order_relaxed));
 	trace_destroy(ctx->trace);
 	for (unsigned i = 0; i < ROUTES_KEPT; i++) {
 		free(ctx->routes[i].dir);
@@ -335,6 +337,25 @@ int ctx_group(struct weir_ctx *ctx, const char *scheme, const char *store, struc
 	if (!*out)
 		ret = add_group(ctx, scheme, store, out, err);
 	lock_drop(&ctx->lock);
+	return ret;
+}
+
+int ctx_cuda(struct weir_ctx *ctx, struct cuda **out, struct weir_error *err)
+{
+	struct cuda *cuda = atomic_load_explicit(&ctx->cuda, memory_order_acquire);
+	int ret = 0;
+
+	if (!cuda) {
+		lock_take(&ctx->lock);
+		cuda = atomic_load_explicit(&ctx->cuda, memory_order_relaxed);
+		if (!cuda)
+			ret = cuda_create(ctx->cuda_table, &cuda, err);
+		/* Release, paired with the acquire above: it is whole. */
+		if (ret == 0)
+			atomic_store_explicit(&ctx->cuda, cuda, memory_order_release);
+		lock_drop(&ctx->lock);
+	}
+	*out = cuda;
 	return ret;
 }
 

@@ -21,6 +21,7 @@
 #include "engine/environment.h"
 #include "engine/helper.h"
 #include "engine/trace.h"
+#include "mem/cuda.h"
 #include "mem/pool.h"
 #include "mem/populate.h"
 #include "source/source.h"
@@ -52,6 +53,8 @@ struct weir_ctx {
 	struct helpers *helpers;
 	struct trace *trace; /* NULL: none */
 	struct counters counters;
+	const struct cuda_driver *cuda_table; /* NULL: the real driver */
+	_Atomic(struct cuda *) cuda;          /* counted; NULL: no device was named yet */
 
 	int (*wrap)(struct source **source, void *arg, struct weir_error *err);
 	bool (*idle)(struct weir_ctx *ctx, void *arg);
@@ -70,6 +73,7 @@ struct weir_ctx {
 struct ctx_seams {
 	const struct sys *sys; /* NULL: the real one */
 	bool simulated;        /* no threads: whoever made it steps the lanes (engine/lane.h) */
+	const struct cuda_driver *cuda; /* NULL: the real one */
 	/* Stands something in front of each source as it is made; NULL: nothing. */
 	int (*wrap)(struct source **source, void *arg, struct weir_error *err);
 	/* Simulated: called where a thread would wait.  Makes something happen (a step, the clock moved
@@ -90,6 +94,9 @@ int ctx_alive(const struct weir_ctx *ctx, struct weir_error *err);
  */
 int ctx_group(struct weir_ctx *ctx, const char *scheme, const char *store, struct group **out,
 	      struct weir_error *err);
+
+/* The CUDA driver, opened when it is first asked for.  Borrowed. */
+int ctx_cuda(struct weir_ctx *ctx, struct cuda **out, struct weir_error *err);
 
 /* Where a thread is about to wait: true when a simulation made something happen instead. */
 bool ctx_idle(struct weir_ctx *ctx);

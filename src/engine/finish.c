@@ -79,7 +79,8 @@ static bool aims_at_callers(const struct weir_transfer *transfer)
 		for (uint64_t i = 0; i < batch->plan->count; i++) {
 			const struct extent *extent = &batch->plan->extents[i];
 
-			if (extent->parts > extent->staged && !extent->allocate)
+			if ((extent->parts > extent->staged || extent->copies > 0) &&
+			    !extent->allocate)
 				return true;
 		}
 	return false;

@@ -93,7 +93,18 @@ static int add_lane(struct group *group, struct weir_error *err)
 	return 0;
 }
 
-int group_start(struct group *group, struct weir_error *err)
+/* As with lanes: the first must have what it takes. */
+static int prepare_devices(struct group *group, struct weir_error *err)
+{
+	int ret = lane_prepare_devices(group->lanes[0], err);
+
+	for (uint32_t i = 1; ret == 0 && i < group->lane_count; i++)
+		if (lane_prepare_devices(group->lanes[i], NULL) < 0)
+			break;
+	return ret;
+}
+
+int group_start(struct group *group, bool devices, struct weir_error *err)
 {
 	uint32_t wanted = lanes_wanted(group->ctx);
 	int ret = 0;
@@ -104,6 +115,8 @@ int group_start(struct group *group, struct weir_error *err)
 	while (ret == 0 && group->lane_count < wanted)
 		if (add_lane(group, NULL) < 0)
 			break;
+	if (ret == 0 && devices)
+		ret = prepare_devices(group, err);
 	lock_drop(&group->lock);
 	return ret;
 }

@@ -72,8 +72,8 @@ void group_halt(struct group *group);    /* ends its lanes' threads; others may 
 void group_stop(struct group *group);    /* frees its lanes */
 void group_destroy(struct group *group); /* stopped, and no object is open */
 
-/* Starts what is not running yet. */
-int group_start(struct group *group, struct weir_error *err);
+/* Starts what is not running yet; devices: its lanes will be asked for copies to devices. */
+int group_start(struct group *group, bool devices, struct weir_error *err);
 
 void group_add(struct group *group, struct sweep *sweep);
 void group_remove(struct group *group, struct sweep *sweep);

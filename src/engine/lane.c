@@ -5,6 +5,7 @@
  *	fill      submit requests until the lane is as deep as it should be
  *	reap      take what has ended; wait for it where there is nothing else to do
  *	land      ask again for what came back short; copy what was staged; do the books
+ *	cross     what goes on to a device is finished when it is there (engine/ferry.h)
  *	settle    check the version of each object once, then settle its whole extents
  *	look      whose time is up, who was cancelled
  */
@@ -17,6 +18,7 @@
 #include "base/size.h"
 #include "engine/context.h"
 #include "engine/depth.h"
+#include "engine/ferry.h"
 #include "engine/rest.h"
 #include "engine/staging.h"
 #include "engine/transfer.h"
@@ -34,6 +36,7 @@ struct lane {
 	struct source_lane *core; /* owned */
 	struct staging staging;
 	bool registered;
+	_Atomic(struct ferry *) ferry; /* owned; NULL: no device was named to its group */
 
 	struct depth depth;
 	struct part *parts; /* as many as may ever fly */
@@ -62,21 +65,38 @@ bool lane_may_read_direct(const struct lane *lane)
 	return may_read_direct(lane->group, lane->index);
 }
 
-uint64_t lane_slot_bytes(const struct lane *lane)
+static struct ferry *ferry_of(const struct lane *lane)
 {
-	return lane->staging.slot_bytes;
+	/* Acquire, paired with the release of who made it: the lane finds it whole. */
+	return atomic_load_explicit(&lane->ferry, memory_order_acquire);
 }
 
-bool lane_has_slots(const struct lane *lane)
+bool lane_has_devices(const struct lane *lane)
 {
-	return lane->staging.memory != NULL;
+	return ferry_of(lane) != NULL;
 }
 
-char *lane_slot_take(struct lane *lane, uint64_t bytes)
+void lane_look_soon(struct lane *lane)
 {
-	char *slot = staging_take(&lane->staging, bytes);
+	ferry_look_soon(ferry_of(lane));
+}
 
-	if (slot && !lane->registered) {
+uint64_t lane_slot_bytes(const struct lane *lane, bool far)
+{
+	return far ? ferry_slot_bytes(ferry_of(lane)) : lane->staging.slot_bytes;
+}
+
+bool lane_has_slots(const struct lane *lane, bool far)
+{
+	return far ? ferry_has_slots(ferry_of(lane)) : lane->staging.memory != NULL;
+}
+
+char *lane_slot_take(struct lane *lane, bool far, uint64_t bytes)
+{
+	char *slot = far ? ferry_slot_take(ferry_of(lane), bytes)
+			 : staging_take(&lane->staging, bytes);
+
+	if (slot && !far && !lane->registered) {
 		lane->registered = true;
 		ops_of(lane)->lane_register(lane->core, slot, lane->staging.bytes);
 	}
@@ -133,6 +153,21 @@ int lane_create(struct group *group, uint32_t index, struct lane **out, struct w
 	return ret;
 }
 
+int lane_prepare_devices(struct lane *lane, struct weir_error *err)
+{
+	struct group *group = lane->group;
+	struct ferry *ferry;
+	int ret;
+
+	if (ferry_of(lane))
+		return 0;
+	ret = ferry_create(group->ctx, group->pool, depth_ceiling(&lane->depth), lane->index == 0,
+			   &ferry, err);
+	if (ret == 0)
+		atomic_store_explicit(&lane->ferry, ferry, memory_order_release);
+	return ret;
+}
+
 static void *drive(void *arg)
 {
 	struct lane *lane = arg;
@@ -174,6 +209,7 @@ void lane_destroy(struct lane *lane)
 	/* What still flies is stuck in the kernel: it may yet write to a slot and to its part. */
 	if (lane->flying_count)
 		return;
+	ferry_destroy(ferry_of(lane));
 	staging_fini(&lane->staging);
 	free(lane->parts);
 	free(lane);
@@ -246,7 +282,31 @@ static void copy_out(struct lane *lane, struct part *part, uint64_t upto)
 			  part->start, part->end - part->start);
 }
 
-/* A request has ended: asks on (false), or does the books. */
+/* What came into a slot goes on to a device: true where it will come back from there. */
+static bool crosses(struct lane *lane, struct part *part, uint64_t arrived, int code)
+{
+	if (!part->device || part->request.op == REQUEST_WRITE)
+		return false;
+	part->arrived = arrived;
+	part->code = code;
+	part->os_errno = part->request.os_errno;
+	return arrived > part->start &&
+	       ferry_begin(ferry_of(lane), part, (uint32_t)(part - lane->parts), arrived);
+}
+
+/* What a request brought is where it belongs. */
+static void do_books(struct part *part, uint64_t arrived, int code, int os_errno,
+		     struct extent **finished)
+{
+	if (part->device) {
+		transfer_cover(part);
+		if (part->request.op == REQUEST_READ)
+			arrived = part->arrived, code = part->code, os_errno = part->os_errno;
+	}
+	transfer_landed(part, arrived, code, os_errno, finished);
+}
+
+/* A request has ended: asks on or hands on (false), or does the books. */
 static bool land(struct lane *lane, struct part *part, struct extent **finished)
 {
 	const struct request *request = &part->request;
@@ -271,9 +331,11 @@ static bool land(struct lane *lane, struct part *part, struct extent **finished)
 		trace_part(lane, part, lane->group->ctx->sys->now_ns());
 	count(&part->sweep->transfer->counters, retries, request->retries);
 	count_landed(part, arrived);
-	if (part->slot && arrived > part->start && request->op == REQUEST_READ)
+	if (crosses(lane, part, arrived, code))
+		return false;
+	if (part->slot && !part->device && arrived > part->start && request->op == REQUEST_READ)
 		copy_out(lane, part, arrived);
-	transfer_landed(part, arrived, code, request->os_errno, finished);
+	do_books(part, arrived, code, request->os_errno, finished);
 	return true;
 }
 
@@ -313,7 +375,9 @@ static void settle_finished(struct weir_transfer *transfer, struct extent *finis
 
 static void part_free(struct lane *lane, struct part *part)
 {
-	if (part->slot)
+	if (part->slot && part->device)
+		ferry_slot_give(ferry_of(lane), part->slot);
+	else if (part->slot)
 		staging_give(&lane->staging, part->slot);
 	part->slot = NULL;
 	list_remove(&part->link);
@@ -321,17 +385,83 @@ static void part_free(struct lane *lane, struct part *part)
 	lane->flying_count--;
 }
 
-static void end_part(struct lane *lane, struct part *part, struct version_check *checked)
+static void let_go(struct lane *lane, struct part *part, struct extent *finished,
+		   struct version_check *checked)
 {
 	struct weir_transfer *transfer = part->sweep->transfer;
-	struct extent *finished = NULL;
 
-	if (!land(lane, part, &finished))
-		return;
 	settle_finished(transfer, finished, checked);
 	group_unfly(lane->group, part);
 	part_free(lane, part);
 	transfer_let_go(transfer);
+}
+
+static void end_part(struct lane *lane, struct part *part, struct version_check *checked)
+{
+	struct extent *finished = NULL;
+
+	if (land(lane, part, &finished))
+		let_go(lane, part, finished, checked);
+}
+
+/* ---- To devices, and from them ---- */
+
+/* What is to be written has come from a device; true: it is on its way now. */
+static bool submit_crossed(struct lane *lane, struct part *part)
+{
+	struct weir_transfer *transfer = part->sweep->transfer;
+	bool stopping;
+
+	transfer_cover(part);
+	lock_take(&transfer->lock);
+	stopping = transfer->stopping;
+	lock_drop(&transfer->lock);
+	if (part->code == 0 && stopping)
+		part->code = WEIR_CANCELLED;
+	if (part->code == 0 && submit(lane, part))
+		return true;
+	part->code = part->code ? part->code : WEIR_IO;
+	return false;
+}
+
+static void end_crossing(struct lane *lane, struct part *part, struct version_check *checked)
+{
+	struct extent *finished = NULL;
+
+	if (lane->group->ctx->trace)
+		trace_add(lane->group->ctx->trace, TRACE_DEVICE, lane->index, part->crossed_ns,
+			  lane->group->ctx->sys->now_ns(), part->start, part->end - part->start);
+	if (part->request.op == REQUEST_WRITE && submit_crossed(lane, part))
+		return;
+	do_books(part, part->start, part->code, part->os_errno, &finished);
+	let_go(lane, part, finished, checked);
+}
+
+/* A write from a device: its bytes come first.  Always true: it is in hand. */
+static bool fetch(struct lane *lane, struct part *part, struct version_check *checked)
+{
+	part->arrived = part->start;
+	part->code = part->os_errno = 0;
+	if (ferry_begin(ferry_of(lane), part, (uint32_t)(part - lane->parts), part->end))
+		return true;
+	if (part->code == 0) /* nobody wants it any more */
+		part->code = WEIR_CANCELLED;
+	end_crossing(lane, part, checked);
+	return true;
+}
+
+/* True when something has crossed. */
+static bool end_crossings(struct lane *lane, struct version_check *checked)
+{
+	struct ferry *ferry = ferry_of(lane);
+	bool any = false;
+	struct part *part;
+
+	while (ferry && (part = ferry_next(ferry))) {
+		end_crossing(lane, part, checked);
+		any = true;
+	}
+	return any;
 }
 
 /* ---- Fill ---- */
@@ -352,6 +482,8 @@ static bool fill_one(struct lane *lane, struct version_check *checked)
 	lane->flying_count++;
 	part->request.result = WEIR_CANCELLED;
 	part->request.os_errno = 0;
+	if (part->device && part->request.op == REQUEST_WRITE)
+		return fetch(lane, part, checked);
 	if (!part->slot || part->request.op == REQUEST_READ || transfer_copy_in(part)) {
 		if (submit(lane, part))
 			return true;
@@ -374,7 +506,7 @@ static void cancel_flying(struct lane *lane)
 		lock_take(&transfer->lock);
 		stopping = transfer->stopping;
 		lock_drop(&transfer->lock);
-		if (!stopping || part->cancelling)
+		if (!stopping || part->cancelling || part->crossing)
 			continue;
 		part->cancelling = true;
 		ops_of(lane)->cancel(lane->core, &part->request);
@@ -426,6 +558,8 @@ static unsigned reap(struct lane *lane, struct request **out, int64_t deadline_n
 	if (lane->index == 0)
 		deadline_ns = min_of(deadline_ns, atomic_load_explicit(&lane->group->check_ns,
 								       memory_order_relaxed));
+	if (ferry_of(lane))
+		deadline_ns = min_of(deadline_ns, ferry_look_ns(ferry_of(lane)));
 	n = ops_of(lane)->reap(lane->core, out, REAP_MAX, deadline_ns);
 	count_step(lane, sys->now_ns() - before);
 	return n;
@@ -435,7 +569,7 @@ bool lane_step(struct lane *lane, int64_t deadline_ns)
 {
 	struct request *ended[REAP_MAX];
 	struct version_check checked = {NULL};
-	bool filled = false;
+	bool filled = false, crossed;
 	uint64_t bytes = 0;
 	bool full;
 	unsigned n;
@@ -449,16 +583,19 @@ bool lane_step(struct lane *lane, int64_t deadline_ns)
 		bytes += (uint64_t)max_of(ended[i]->result, INT64_C(0));
 		end_part(lane, container_of(ended[i], struct part, request), &checked);
 	}
+	crossed = end_crossings(lane, &checked);
 	if (n > 0)
 		depth_landed(&lane->depth, bytes, full, lane->group->ctx->sys->now_ns());
 	look(lane);
-	return filled || n > 0;
+	return filled || crossed || n > 0;
 }
 
 int64_t lane_next_ns(struct lane *lane)
 {
 	int64_t next = ops_of(lane)->next_ns ? ops_of(lane)->next_ns(lane->core) : NEVER;
 
+	if (ferry_of(lane))
+		next = min_of(next, ferry_look_ns(ferry_of(lane)));
 	if (lane->index == 0)
 		next = min_of(next,
 			      atomic_load_explicit(&lane->group->check_ns, memory_order_relaxed));

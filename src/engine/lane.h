@@ -39,8 +39,15 @@ int64_t lane_next_ns(struct lane *lane);
 
 /* For the planner: may it take requests that cost no processor?  Staging. */
 bool lane_may_read_direct(const struct lane *lane);
-uint64_t lane_slot_bytes(const struct lane *lane);
-char *lane_slot_take(struct lane *lane, uint64_t bytes); /* NULL: none is free, or there are none */
-bool lane_has_slots(const struct lane *lane);            /* false: the system gave no memory */
+/* far: pinned memory, for bytes that cross to or from a device. */
+uint64_t lane_slot_bytes(const struct lane *lane, bool far);
+char *lane_slot_take(struct lane *lane, bool far,
+		     uint64_t bytes);                   /* NULL: none is free, or none is */
+bool lane_has_slots(const struct lane *lane, bool far); /* false: the system gave no memory */
+
+/* Makes it one that bytes can cross from.  With the group's lock held. */
+int lane_prepare_devices(struct lane *lane, struct weir_error *err);
+bool lane_has_devices(const struct lane *lane);
+void lane_look_soon(struct lane *lane); /* at the gate of a device that it has been prepared for */
 
 #endif

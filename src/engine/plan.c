@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/size.h"
+#include "engine/berth.h"
 #include "engine/buffer.h"
 #include "engine/context.h"
 #include "engine/group.h"
@@ -47,6 +48,7 @@ void weir_plan_destroy(struct weir_plan *plan)
 	}
 	if (plan->charged_bytes && ctx_alive(plan->ctx, NULL) == 0)
 		budget_give_fixed(plan->ctx->budget, plan->charged_bytes);
+	berths_destroy(plan);
 	free(plan->order);
 	free(plan->strides);
 	free(plan->extents);
@@ -107,20 +109,25 @@ static int grow(struct weir_plan *plan, void **array, uint64_t count, uint64_t *
 	return 0;
 }
 
+static bool allocates(const struct weir_dest *dest)
+{
+	return dest->kind == WEIR_DEST_ALLOC || dest->kind == WEIR_DEST_CUDA_ALLOC;
+}
+
 static int check_dest(const struct extent *extent, const struct weir_dest *dest,
 		      struct weir_error *err)
 {
 	const char *uri = extent->object->core->uri;
 
-	if (dest->kind != WEIR_DEST_HOST && dest->kind != WEIR_DEST_ALLOC)
+	if (dest->kind < WEIR_DEST_ALLOC || dest->kind > WEIR_DEST_CUDA_ALLOC)
 		return error_set(err, WEIR_ARG, uri, "%s: %d is not a kind of destination", uri,
 				 dest->kind);
-	if (dest->kind == WEIR_DEST_HOST && dest->size_bytes != extent->length)
+	if (!allocates(dest) && dest->size_bytes != extent->length)
 		return error_set(err, WEIR_ARG, uri,
 				 "%s: an extent of %llu bytes, a destination of %llu", uri,
 				 (unsigned long long)extent->length,
 				 (unsigned long long)dest->size_bytes);
-	if (dest->kind == WEIR_DEST_HOST && !dest->memory && extent->length)
+	if (!allocates(dest) && !dest->memory && extent->length)
 		return error_set(err, WEIR_ARG, uri, "%s: the destination is NULL", uri);
 	if (dest->align & (dest->align - 1) || dest->align > ALIGN_MAX)
 		return error_set(err, WEIR_ARG, uri,
@@ -191,9 +198,11 @@ static int add_read(struct weir_plan *plan, struct extent *extent, const struct 
 		return error_set(err, WEIR_ARG, extent->object->core->uri,
 				 "%s: is being written, and cannot be read before its commit",
 				 extent->object->core->uri);
-	extent->allocate = dest->kind == WEIR_DEST_ALLOC;
+	extent->allocate = allocates(dest);
 	extent->memory = extent->allocate ? NULL : dest->memory;
 	extent->align = dest->align;
+	if ((ret = berth_find(plan, dest, &extent->berth, err)) < 0)
+		return ret;
 	return add(plan, extent, err);
 }
 
@@ -307,7 +316,18 @@ int weir_plan_strided(struct weir_plan *plan, struct weir_object *object, uint64
 int weir_plan_write(struct weir_plan *plan, struct weir_object *object, uint64_t offset,
 		    const void *memory, uint64_t length, uint64_t tag, struct weir_error *err)
 {
+	struct weir_dest from = {.kind = WEIR_DEST_HOST, .size_bytes = length};
+
+	/* Written from, never to: the cast takes no promise back. */
+	memcpy(&from.memory, &memory, sizeof(from.memory));
+	return weir_plan_write_from(plan, object, offset, from, tag, err);
+}
+
+int weir_plan_write_from(struct weir_plan *plan, struct weir_object *object, uint64_t offset,
+			 struct weir_dest from, uint64_t tag, struct weir_error *err)
+{
 	const char *uri = object->core->uri;
+	uint64_t length = from.size_bytes;
 	struct extent *extent;
 	int ret;
 
@@ -318,14 +338,17 @@ int weir_plan_write(struct weir_plan *plan, struct weir_object *object, uint64_t
 				"%s: %llu bytes at offset %llu of an object of %llu", uri,
 				(unsigned long long)length, (unsigned long long)offset,
 				(unsigned long long)object->core->size_bytes);
-	if (!memory && length)
-		return error_set(err, WEIR_ARG, uri, "%s: written from NULL", uri);
+	if (allocates(&from) || (!from.memory && length))
+		return error_set(err, WEIR_ARG, uri, "%s: written from %s", uri,
+				 from.memory ? "nothing that is there" : "NULL");
 	ret = begin(plan, object, offset, length, tag, &extent, err);
 	if (ret < 0)
 		return ret;
+	if ((ret = check_dest(extent, &from, err)) < 0 ||
+	    (ret = berth_find(plan, &from, &extent->berth, err)) < 0)
+		return ret;
 	extent->write = true;
-	/* Written from, never to: the cast takes no promise back. */
-	memcpy(&extent->memory, &memory, sizeof(memory));
+	extent->memory = from.memory;
 	return add(plan, extent, err);
 }
 

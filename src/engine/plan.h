@@ -16,6 +16,8 @@
 #include "engine/queue.h"
 #include "weir/plan.h"
 
+struct berth;
+
 /*
  *	planned --> moving --> settled --> released
  *	                \--> lent ----------^
@@ -39,11 +41,13 @@ struct extent {
 	uint64_t length;            /* bytes delivered in all */
 	uint64_t run_bytes;         /* of one contiguous piece; length where there is no stride */
 	char *memory;               /* NULL: weir allocates, and has not yet */
+	struct berth *berth;        /* whose memory it is: engine/berth.h; NULL: the host's */
 	uint64_t tag;
 	uint32_t stride_first, align;
 	uint8_t stride_count;
 	uint8_t class_; /* as sorted: enum sweep_class */
 	bool write, allocate;
+	bool far;      /* only its device reaches the memory: bytes cross by ferry */
 	bool hopeless; /* reaches past the end, and that is not allowed: gets no memory */
 
 	/* How far it is.  Under the transfer's lock. */
@@ -76,6 +80,7 @@ struct weir_plan {
 	struct weir_stride *strides; /* of all extents, one after another */
 	uint64_t stride_count, stride_room;
 	uint64_t bytes;
+	struct berth *berths; /* owned */
 	uint8_t class_;
 	uint64_t charged_bytes; /* taken from the budget for the arrays */
 

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/size.h"
+#include "engine/berth.h"
 #include "engine/context.h"
 #include "engine/group.h"
 
@@ -19,6 +20,9 @@
 
 /* What each extent can rely on where its type says nothing: as malloc has it. */
 #define ALIGN_DEFAULT UINT64_C(16)
+
+/* Tensors that share a chunk of device memory keep all of it for as long as one of them is used. */
+#define CHUNK_MAX (16 * MIB)
 
 static bool needs_own(const struct extent *extent)
 {
@@ -35,10 +39,39 @@ static uint64_t block_of(const struct extent *extent)
 static bool joins(const struct extent *last, const struct extent *next, uint64_t start,
 		  uint64_t end, uint64_t limit_bytes)
 {
-	return next->allocate && !next->hopeless && !needs_own(next) &&
+	return next->allocate && !next->berth && !next->hopeless && !needs_own(next) &&
 	       next->object == last->object && next->class_ == last->class_ &&
 	       next->offset >= end && next->offset - end <= GAP_MAX &&
 	       next->offset + next->length - start <= limit_bytes;
+}
+
+static uint64_t align_on_device(const struct extent *extent)
+{
+	return max_of((uint64_t)extent->align, CUDA_ALIGN);
+}
+
+/* A chunk of a device's memory; the order is by place in the file, so neighbours are loaded together. */
+static uint32_t cut_chunk(const struct weir_plan *plan, uint32_t at, uint64_t limit_bytes,
+			  struct run *run)
+{
+	const struct extent *extent = &plan->extents[plan->order[at]];
+	uint64_t most = min_of(limit_bytes, CHUNK_MAX);
+
+	*run = (struct run){.first = at, .count = 1, .unsettled = 1, .packed = true};
+	run->bytes = extent->length;
+	while (at + run->count < plan->count) {
+		const struct extent *next = &plan->extents[plan->order[at + run->count]];
+		uint64_t start = round_up(run->bytes, align_on_device(next));
+
+		if (!next->allocate || next->berth != extent->berth || next->hopeless ||
+		    next->class_ != extent->class_ || start > most || next->length > most - start)
+			break;
+		if (next->length)
+			run->bytes = start + next->length;
+		run->count++;
+		run->unsettled += next->length > 0;
+	}
+	return run->count;
 }
 
 /* The run that begins at this place of the order; returns how many extents it takes. */
@@ -48,6 +81,8 @@ static uint32_t cut_run(const struct weir_plan *plan, uint32_t at, uint64_t limi
 	const struct extent *extent = &plan->extents[plan->order[at]];
 	uint64_t block = block_of(extent), end = extent->offset + extent->length;
 
+	if (extent->berth)
+		return cut_chunk(plan, at, limit_bytes, run);
 	*run = (struct run){.first = at, .count = 1, .unsettled = 1};
 	run->packed = needs_own(extent);
 	if (run->packed) {
@@ -139,6 +174,24 @@ void runs_fini(struct runs *runs)
 	*runs = (struct runs){NULL};
 }
 
+static void place_in_chunk(struct weir_plan *plan, struct run *run)
+{
+	uint64_t at = 0;
+
+	for (uint32_t i = 0; i < run->count; i++) {
+		struct extent *extent = &plan->extents[plan->order[run->first + i]];
+
+		if (extent->length == 0)
+			continue;
+		at = round_up(at, align_on_device(extent));
+		if (extent->state == EXTENT_PLANNED) {
+			extent->memory = run->memory + at;
+			run->spare -= extent->length;
+		}
+		at += extent->length;
+	}
+}
+
 static void place_extents(struct weir_plan *plan, struct run *run)
 {
 	for (uint32_t i = 0; i < run->count; i++) {
@@ -183,6 +236,23 @@ static int take_memory(struct weir_ctx *ctx, struct group *group, struct run *ru
 	return ret;
 }
 
+static int take_chunk(struct weir_plan *plan, struct run *run, struct budget *budget,
+		      struct weir_error *err)
+{
+	const struct extent *first = &plan->extents[plan->order[run->first]];
+
+	if (!budget_take(budget, run->bytes))
+		return RUN_WAIT_BUDGET;
+	if (cuda_chunk_create(first->berth->device, run->bytes, &run->chunk, err) < 0) {
+		budget_give(budget, run->bytes);
+		return RUN_FAILED;
+	}
+	run->memory = (char *)(uintptr_t)run->chunk->at;
+	run->spare = run->bytes;
+	place_in_chunk(plan, run);
+	return RUN_READY;
+}
+
 int run_take(struct weir_plan *plan, struct run *run, struct budget *budget, struct weir_error *err)
 {
 	const struct extent *first = &plan->extents[plan->order[run->first]];
@@ -202,6 +272,8 @@ int run_take(struct weir_plan *plan, struct run *run, struct budget *budget, str
 			 (unsigned long long)budget_limit(budget));
 		return RUN_FAILED;
 	}
+	if (first->berth)
+		return take_chunk(plan, run, budget, err);
 	cost = min_of(cost_of(run), most);
 	if (!budget_take(budget, cost))
 		return RUN_WAIT_BUDGET;
@@ -273,6 +345,14 @@ bool run_broken(const struct run *run)
 	       atomic_load_explicit(&run->job.failed, memory_order_relaxed);
 }
 
+struct weir_buffer *run_buffer(const struct run *run, struct buffer_block *block, uint64_t index,
+			       const struct extent *extent)
+{
+	if (run->chunk)
+		return buffer_make_device(block, index, run->chunk, extent->memory, extent->length);
+	return buffer_make(block, index, run->pool, extent->memory, extent->length);
+}
+
 void run_settled(struct weir_ctx *ctx, struct run *run, struct budget *budget,
 		 uint64_t returned_bytes)
 {
@@ -282,7 +362,11 @@ void run_settled(struct weir_ctx *ctx, struct run *run, struct budget *budget,
 		return;
 	if (run->job_started)
 		populate_cancel(ctx->populator, &run->job);
-	pool_drop(run->pool, run->memory, run->bytes);
+	if (run->chunk)
+		cuda_chunk_unref(run->chunk);
+	else
+		pool_drop(run->pool, run->memory, run->bytes);
+	run->chunk = NULL;
 	budget_give(budget, run->spare);
 	run->memory = NULL;
 }

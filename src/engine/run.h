@@ -14,6 +14,9 @@
  * An extent that needs more alignment than its place in the file gives, or that is strided, gets a run of
  * its own, which is filled by copying (`packed`).
  *
+ * Memory of a device is in chunks: neighbours in a file share one, each aligned as devices like it, and
+ * the bytes come by copies (`packed` as well).
+ *
  * Memory is taken when reading reaches the run, from the pool and the budget, and where it is fresh the
  * populator makes it exist ahead of the reads.
  */
@@ -36,10 +39,11 @@ struct run {
 	/* Under the transfer's lock. */
 	bool exact; /* one of its extents goes ahead of the others: no request may write beside
 			     * what it claims, for that may be a buffer in somebody's hands */
-	uint32_t unsettled; /* extents */
-	char *memory;       /* NULL: not taken yet, or let go */
-	struct pool *pool;  /* whose it is */
-	uint64_t spare;     /* bytes of the budget that no extent will carry away */
+	uint32_t unsettled;       /* extents */
+	char *memory;             /* NULL: not taken yet, or let go */
+	struct pool *pool;        /* whose it is */
+	struct cuda_chunk *chunk; /* owned; memory of a device instead */
+	uint64_t spare;           /* bytes of the budget that no extent will carry away */
 	bool fresh;
 	uint64_t populating; /* start of the job, from the run's start */
 	bool job_started;
@@ -77,6 +81,10 @@ bool run_populated(struct run *run, struct group *group, uint64_t upto);
 
 /* Could some of it not be made, and would touching it end the process? */
 bool run_broken(const struct run *run);
+
+/* The index-th buffer of the block, over an extent's memory in the run. */
+struct weir_buffer *run_buffer(const struct run *run, struct buffer_block *block, uint64_t index,
+			       const struct extent *extent);
 
 /* One extent is released; its bytes went away in a buffer (0), or come back with the run. */
 void run_settled(struct weir_ctx *ctx, struct run *run, struct budget *budget,

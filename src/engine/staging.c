@@ -74,7 +74,7 @@ static char *map(struct staging *staging)
 	return memory;
 }
 
-static char *start_of(const struct staging *staging)
+char *staging_memory(const struct staging *staging)
 {
 	return staging->memory + (-(uintptr_t)staging->memory & (HUGE - 1));
 }
@@ -99,16 +99,16 @@ char *staging_take(struct staging *staging, uint64_t bytes)
 	if (!staging->memory)
 		return NULL;
 	if (bytes <= SMALL_BYTES)
-		slot = take_bit(&staging->free_small, start_of(staging), SMALL_BYTES);
+		slot = take_bit(&staging->free_small, staging_memory(staging), SMALL_BYTES);
 	if (!slot && bytes <= staging->slot_bytes)
-		slot = take_bit(&staging->free_large, start_of(staging) + SMALL_ALL,
+		slot = take_bit(&staging->free_large, staging_memory(staging) + SMALL_ALL,
 				staging->slot_bytes);
 	return slot;
 }
 
 void staging_give(struct staging *staging, char *slot)
 {
-	uint64_t at = (uint64_t)(slot - start_of(staging));
+	uint64_t at = (uint64_t)(slot - staging_memory(staging));
 
 	if (at < SMALL_ALL)
 		staging->free_small |= UINT64_C(1) << (at / SMALL_BYTES);

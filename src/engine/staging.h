@@ -35,6 +35,9 @@ int staging_init(struct staging *staging, const struct sys *sys, struct budget *
 		 struct weir_error *err);
 void staging_fini(struct staging *staging);
 
+/* Where its memory begins, once there is any. */
+char *staging_memory(const struct staging *staging);
+
 /* NULL: none that large is free, or there is no memory. */
 char *staging_take(struct staging *staging, uint64_t bytes);
 void staging_give(struct staging *staging, char *slot);

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/size.h"
+#include "engine/berth.h"
 #include "engine/context.h"
 #include "engine/group.h"
 #include "engine/lane.h"
@@ -91,6 +92,8 @@ static void fill_request(const struct sweep *sweep, struct part *part, struct ex
 			 uint64_t start, uint64_t end, void *memory, int way)
 {
 	part->slot = NULL;
+	part->device = extent->far ? extent->berth->device : NULL;
+	part->crossing = part->exposed = false;
 	part->start = start;
 	part->cancelling = false;
 	part->landing = false;
@@ -219,10 +222,11 @@ static bool reaches(const struct sweep *sweep, const void *memory, uint64_t leng
 }
 
 /* May bytes go straight to where the caller wants them? */
-static bool may_write_in_place(const struct sweep *sweep, const void *memory, uint64_t length)
+static bool may_write_in_place(const struct sweep *sweep, const struct extent *extent,
+			       uint64_t done, uint64_t length)
 {
-	return !(sweep->transfer->opts.flags & WEIR_TRANSFER_GUARDED) &&
-	       reaches(sweep, memory, length);
+	return !(sweep->transfer->opts.flags & WEIR_TRANSFER_GUARDED) && !extent->far &&
+	       reaches(sweep, extent->memory + done, length);
 }
 
 /* May the extent at `at` share a slot with the one at the cursor? */
@@ -231,8 +235,13 @@ static bool shares_slot(const struct sweep *sweep, uint32_t at)
 	const struct extent *first = extent_at(sweep, sweep->cursor.at);
 	const struct extent *extent = extent_at(sweep, at);
 
-	return extent == first || (extent->object == first->object && !extent->write &&
-				   (extent->memory || extent->length == 0));
+	if (extent == first)
+		return true;
+	if (extent->far != first->far ||
+	    (extent->far && extent->berth->device != first->berth->device))
+		return extent->length == 0;
+	return extent->object == first->object && !extent->write &&
+	       (extent->memory || extent->length == 0);
 }
 
 /*
@@ -259,7 +268,7 @@ static uint64_t staged_end(const struct sweep *sweep, int way, uint64_t limit, u
 		if (span.offset >= limit)
 			break;
 		if (way == WAY_DIRECT &&
-		    may_write_in_place(sweep, extent->memory + cursor.done, span.length) &&
+		    may_write_in_place(sweep, extent, cursor.done, span.length) &&
 		    whole_blocks(extent, cursor.done, span.offset, span.length, &blocks) &&
 		    (end || blocks.offset > span.offset)) {
 			if (blocks.offset == span.offset)
@@ -280,10 +289,10 @@ static uint64_t staged_end(const struct sweep *sweep, int way, uint64_t limit, u
 static enum sweep_answer take_slot(struct sweep *sweep, struct lane *lane, struct extent *extent,
 				   uint64_t bytes, uint64_t offset, char **out)
 {
-	*out = lane_slot_take(lane, bytes);
+	*out = lane_slot_take(lane, extent->far, bytes);
 	if (*out)
 		return SWEEP_PART;
-	if (lane_has_slots(lane))
+	if (lane_has_slots(lane, extent->far))
 		return SWEEP_WAIT; /* one comes back with the next completion of this lane */
 	transfer_fail_extent(sweep->transfer, extent, WEIR_NOMEM, ENOMEM, offset);
 	return SWEEP_AGAIN;
@@ -317,12 +326,12 @@ static enum sweep_answer next_staged(struct sweep *sweep, struct lane *lane, str
 	uint32_t stop_at;
 	char *slot;
 
-	if (block > lane_slot_bytes(lane))
+	if (block > lane_slot_bytes(lane, extent->far))
 		way = WAY_BUFFERED; /* a block of it fits nowhere */
 	if (way == WAY_BUFFERED)
 		block = 1;
 	start = round_down(offset, block);
-	limit = start + lane_slot_bytes(lane);
+	limit = start + lane_slot_bytes(lane, extent->far);
 	end = staged_end(sweep, way, limit, &stop_at);
 	answer = take_slot(sweep, lane, extent, round_up(end, block) - start, offset, &slot);
 	if (answer != SWEEP_PART)
@@ -365,7 +374,7 @@ static enum sweep_answer next_read(struct sweep *sweep, struct lane *lane, struc
 			   blocks.offset == span.offset;
 	else
 		in_place = span.length >= IN_PLACE_MIN || span.length == extent->length;
-	if (!in_place || !may_write_in_place(sweep, memory, span.length))
+	if (!in_place || !may_write_in_place(sweep, extent, sweep->cursor.done, span.length))
 		return next_staged(sweep, lane, part, extent, span.offset, way);
 	if (way == WAY_DIRECT && !lane_may_read_direct(lane))
 		return SWEEP_NOT_HERE;
@@ -383,7 +392,7 @@ static enum sweep_answer next_staged_write(struct sweep *sweep, struct lane *lan
 	enum sweep_answer answer;
 	char *slot;
 
-	span.length = min_of(span.length, lane_slot_bytes(lane));
+	span.length = min_of(span.length, lane_slot_bytes(lane, extent->far));
 	answer = take_slot(sweep, lane, extent, span.length, span.offset, &slot);
 	if (answer != SWEEP_PART)
 		return answer;
@@ -391,6 +400,24 @@ static enum sweep_answer next_staged_write(struct sweep *sweep, struct lane *lan
 	part->slot = slot; /* before the claim, which counts it */
 	claim(sweep, part, span.offset + span.length, sweep->cursor.at + 1);
 	return SWEEP_PART;
+}
+
+/* From a slot, which is aligned as anybody could wish: whole blocks past the page cache, as below. */
+static enum sweep_answer next_far_write(struct sweep *sweep, struct lane *lane, struct part *part,
+					struct extent *extent, struct span span, int way)
+{
+	uint64_t block = extent->object->core->offset_align;
+	uint64_t start = round_up(span.offset, block);
+	uint64_t end = round_down(span.offset + min_of(span.length, lane_slot_bytes(lane, true)),
+				  block);
+
+	if (way == WAY_DIRECT && start == span.offset && end > start)
+		span.length = end - start;
+	else
+		way = WAY_BUFFERED;
+	if (way == WAY_BUFFERED && start > span.offset && end > start)
+		span.length = start - span.offset;
+	return next_staged_write(sweep, lane, part, extent, span, way);
 }
 
 /* Whole blocks go past the page cache where memory allows; the rest through it. */
@@ -405,6 +432,8 @@ static enum sweep_answer next_write(struct sweep *sweep, struct lane *lane, stru
 
 	if (!lane_may_read_direct(lane))
 		return SWEEP_NOT_HERE;
+	if (extent->far)
+		return next_far_write(sweep, lane, part, extent, span, way);
 	if (!reaches(sweep, memory, span.length))
 		return next_staged_write(sweep, lane, part, extent, span, way);
 	if (way == WAY_DIRECT &&
@@ -439,6 +468,18 @@ static int ensure_memory(struct sweep *sweep, struct extent *extent)
 	return answer;
 }
 
+/* May bytes be sent towards the device that the extent names? */
+static enum sweep_answer find_device(const struct extent *extent, struct lane *lane)
+{
+	if (!lane_has_devices(lane))
+		return SWEEP_NOT_HERE;
+	/* Copies wait for the gate by themselves; what is read in place must not begin. */
+	if (extent->far || berth_passed(extent->berth))
+		return SWEEP_PART;
+	lane_look_soon(lane);
+	return SWEEP_WAIT;
+}
+
 enum sweep_answer sweep_next(struct sweep *sweep, struct lane *lane, struct part *part)
 {
 	for (;;) {
@@ -456,6 +497,8 @@ enum sweep_answer sweep_next(struct sweep *sweep, struct lane *lane, struct part
 			return SWEEP_WAIT;
 		if (memory == RUN_FAILED)
 			continue;
+		if (extent->berth && (answer = find_device(extent, lane)) != SWEEP_PART)
+			return answer;
 		span = extent_span(sweep->plan, extent, sweep->cursor.done);
 		answer = extent->write ? next_write(sweep, lane, part, extent, span)
 				       : next_read(sweep, lane, part, extent, span);

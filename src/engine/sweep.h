@@ -22,6 +22,7 @@
 
 #include "engine/plan.h"
 #include "engine/run.h"
+#include "mem/cuda.h"
 
 struct lane;
 struct weir_transfer;
@@ -62,10 +63,20 @@ struct part {
 	uint64_t start; /* what stands first in the request's memory, as it was submitted first */
 	uint64_t end;   /* of the wanted bytes, in the object */
 	char *slot;     /* staging memory; NULL: in place */
+	struct cuda_device
+		*device; /* the bytes cross to or from it: engine/ferry.h; NULL: nobody's */
 	int64_t submitted_ns;
 	bool cancelling;
 	bool landing;     /* as the transfer's books have it */
 	struct list link; /* the lane's */
+
+	/* Where its bytes cross to or from a device. */
+	bool crossing, exposed; /* exposed: somebody but us may touch the extents' memory */
+	struct list crossing_link;
+	int64_t crossed_ns, look_ns; /* when it began; when to ask after it */
+	cu_event event;              /* NULL: the stream is asked */
+	uint64_t arrived;            /* what is told when it has crossed */
+	int code, os_errno;
 };
 
 enum sweep_answer {

@@ -18,6 +18,7 @@ enum trace_kind {
 	TRACE_WRITE,
 	TRACE_CACHED,   /* a request that the page cache answered */
 	TRACE_COPY,     /* out of staging */
+	TRACE_DEVICE,   /* copies to or from a device */
 	TRACE_POPULATE, /* memory made to exist */
 };
 

@@ -68,6 +68,7 @@ static struct weir_buffer *part_with_memory(struct weir_transfer *transfer, stru
 {
 	struct weir_buffer *buffer = NULL;
 	struct batch *batch;
+	struct run *run;
 
 	if (extent->mapped && extent->status == 0) {
 		buffer = extent->mapped;
@@ -77,12 +78,11 @@ static struct weir_buffer *part_with_memory(struct weir_transfer *transfer, stru
 	if (extent->run == RUN_NONE)
 		return NULL;
 	batch = batch_of(transfer, extent);
+	run = &batch->runs.run[extent->run];
 	if (extent->status == 0)
-		buffer = buffer_make(batch->runs.block, (uint64_t)(extent - batch->plan->extents),
-				     batch->runs.run[extent->run].pool, extent->memory,
-				     extent->length);
-	run_settled(transfer->ctx, &batch->runs.run[extent->run], transfer->budget,
-		    buffer ? 0 : extent->length);
+		buffer = run_buffer(run, batch->runs.block,
+				    (uint64_t)(extent - batch->plan->extents), extent);
+	run_settled(transfer->ctx, run, transfer->budget, buffer ? 0 : extent->length);
 	return buffer;
 }
 
@@ -289,6 +289,59 @@ void transfer_copy_out(struct part *part, uint64_t upto)
 	}
 	hold_for_copy(transfer, held, NULL);
 	count(&transfer->counters, bytes_copied, copied);
+}
+
+/* ---- Copies that devices make ---- */
+
+bool transfer_wants(struct weir_transfer *transfer, const struct extent *extent)
+{
+	bool wanted;
+
+	lock_take(&transfer->lock);
+	wanted = extent->status == 0;
+	lock_drop(&transfer->lock);
+	return wanted;
+}
+
+/*
+ * Nobody can call such a copy back, so what it touches is like what a device reads in place: lent, when its
+ * time is up.  Where delivery is guarded the extent settles late instead, as with a copy of our own.
+ */
+static void touch(struct weir_transfer *transfer, struct extent *extent, bool begins)
+{
+	if (transfer->opts.flags & WEIR_TRANSFER_GUARDED)
+		extent->copies += begins ? 1 : UINT32_MAX;
+	else
+		extent->staged += begins ? UINT32_MAX : 1;
+}
+
+static void touch_all(struct part *part, bool begins)
+{
+	struct weir_transfer *transfer = part->sweep->transfer;
+	struct cursor cursor = part->from;
+	struct extent *last = NULL;
+	struct piece piece;
+
+	lock_take(&transfer->lock);
+	transfer->progress_ns = transfer->ctx->sys->now_ns();
+	while (part_next(part, &cursor, &piece)) {
+		if (piece.extent != last)
+			touch(transfer, piece.extent, begins);
+		last = piece.extent;
+	}
+	part->exposed = begins;
+	lock_drop(&transfer->lock);
+}
+
+void transfer_expose(struct part *part)
+{
+	touch_all(part, true);
+}
+
+void transfer_cover(struct part *part)
+{
+	if (part->exposed)
+		touch_all(part, false);
 }
 
 /* A staged write is of one extent.  What stopped it meanwhile left its settling to us. */

@@ -101,6 +101,13 @@ void transfer_copy_out(struct part *part, uint64_t upto);
 /* Copies what is to be written into the part's slot; false: its time was up before. */
 bool transfer_copy_in(const struct part *part);
 
+/* Is the extent one whose bytes are still asked for? */
+bool transfer_wants(struct weir_transfer *transfer, const struct extent *extent);
+
+/* A device begins to read or write the memory of a part's extents; it is done with that. */
+void transfer_expose(struct part *part);
+void transfer_cover(struct part *part);
+
 /*
  * A request has ended: arrived up to `upto` in the object (the rest is past the end), or failed.
  * Extents that are whole go on *finished, to be checked and settled.
