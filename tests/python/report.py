@@ -18,6 +18,8 @@ class Report:
     def pytest_unconfigure(self):
         for name, outcome in self.outcomes.items():
             print(_WORDS[outcome], name.replace("::", ".").replace(" ", "_"))
+        if not self.outcomes:
+            return  # a file that is skipped as a whole; its exit status says so
         counts = [list(self.outcomes.values()).count(outcome) for outcome in _WORDS]
         print("%d passed, %d failed, %d skipped" % tuple(counts))
 
