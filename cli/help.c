@@ -30,6 +30,9 @@ const struct field help_environment[] = {
 	 "native or auto: rings of 3FS are driven by weir itself. vendor: by the vendor's library, which is "
 	 "loaded; where there is none that can be used, what lies on 3FS is not read, and the error says "
 	 "why. doctor and the JSON of load say which it is."},
+	{"WEIR_3FS_NODE",
+	 "From which NUMA node rings of 3FS, and what is read through them, have their memory: auto (that of "
+	 "the thread that asks, while it has room), none, or a number (that one alone)."},
 	{"HF3FS_LIB_DIR, LD_LIBRARY_PATH",
 	 "Where the vendor's library is looked for, where WEIR_3FS_LIBRARY is vendor."},
 	{"HF3FS_USRBIO_DONT_CHECKFS_FOR_MP",

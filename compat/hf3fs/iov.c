@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/node.h"
 #include "compat/hf3fs/handle.h"
 
 /* -EINVAL also where there is nothing to fill in: the caller touches *iov only after 0. */
@@ -71,7 +72,7 @@ HF3FS_API int hf3fs_iovcreate(struct hf3fs_iov *iov, const char *hf3fs_mount_poi
 {
 	struct usrbio_iov_opts opts = {.bytes = size,
 				       .block_bytes = block_size,
-				       .node = numa < 0 ? USRBIO_NODE_ANY : numa,
+				       .node = numa < 0 ? NODE_ANY : numa,
 				       .keep_name = true};
 	struct handle *handle = NULL;
 	int ret = check(iov, hf3fs_mount_point, size, block_size);
@@ -131,8 +132,8 @@ HF3FS_API int hf3fs_iovwrap(struct hf3fs_iov *iov, void *base, const uint8_t id[
 	if (!base || !id)
 		return -EINVAL;
 	if (numa >= 0)
-		usrbio_bind(sys_real(), base, size,
-			    numa); /* a hint: a node that is not there is none */
+		node_bind(sys_real(), base, size,
+			  numa); /* a hint: a node that is not there is none */
 	fill(iov, base, id, hf3fs_mount_point, size, block_size, numa);
 	return 0;
 }

@@ -137,6 +137,7 @@ static const struct sys real = {
 	.munmap = munmap,
 	.madvise = madvise,
 	.mbind = real_mbind,
+	.getcpu = getcpu,
 	.thread_create = pthread_create,
 	.now_ns = real_now_ns,
 	.real_ns = real_real_ns,

@@ -67,6 +67,8 @@ struct sys {
 	int (*mbind)(void *at, size_t len, int mode, const unsigned long *nodes, unsigned long bits,
 		     unsigned flags);
 
+	int (*getcpu)(unsigned *processor, unsigned *node);
+
 	/* Threads, time, chance. */
 	int (*thread_create)(pthread_t *out, const pthread_attr_t *attr, void *(*run)(void *),
 			     void *arg); /* returns an errno */

@@ -62,6 +62,7 @@ static int create_pool(struct weir_ctx *ctx, bool shared, struct pool **out, str
 		.keep_bytes = ctx->opts.pool_bytes ? ctx->opts.pool_bytes : UINT64_MAX,
 		.idle_ns = ctx->opts.pool_idle_ns ? ctx->opts.pool_idle_ns : POOL_IDLE_NS,
 		.shared = shared,
+		.node = ctx->node,
 	};
 
 	return pool_create(&opts, out, err);
@@ -113,6 +114,7 @@ int ctx_create_with(const struct weir_ctx_opts *opts, const struct ctx_seams *se
 	ctx->env = (struct source_env){.sys = ctx->sys, .log = &ctx->log};
 	if ((ret = environment_read(&ctx->opts, &ctx->log, err)) < 0 ||
 	    (ret = environment_library(&ctx->library, err)) < 0 ||
+	    (ret = environment_node(&ctx->node, err)) < 0 ||
 	    (ret = environment_places(&ctx->vendor_places, err)) < 0 ||
 	    (ret = check_opts(&ctx->opts, err)) < 0 || (ret = create_parts(ctx, err)) < 0) {
 		weir_ctx_destroy(ctx);
@@ -231,7 +233,11 @@ static int create_usrbio(struct weir_ctx *ctx, const char *store, struct pool **
 		driver->ops->destroy(driver);
 		return ret;
 	}
-	return source_usrbio_create(&ctx->env, store, *pool, driver, out, err);
+	return source_usrbio_create(
+		&ctx->env,
+		&(struct source_usrbio_how){
+			.mount = store, .pool = *pool, .driver = driver, .node = ctx->node},
+		out, err);
 }
 
 static const struct {

@@ -44,6 +44,7 @@ struct weir_ctx {
 	int library;    /* enum environment_library */
 	bool any_mount; /* HF3FS_USRBIO_DONT_CHECKFS_FOR_MP: mounts of other types count as 3FS */
 	struct environment_places vendor_places;
+	struct node_wish node; /* where rings and what is read through them lie */
 	struct log log;
 	struct source_env env;
 	struct weir_ctx_opts opts; /* what the caller said, environment included */

@@ -87,6 +87,31 @@ int environment_library(int *out, struct weir_error *err)
 			 quote(&q, (struct bytes){value, strnlen(value, 64)}));
 }
 
+int environment_node(struct node_wish *out, struct weir_error *err)
+{
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe) */
+	const char *value = getenv("WEIR_3FS_NODE");
+	struct quoted q;
+	char *end;
+
+	*out = (struct node_wish){NODE_WISH_HERE, NODE_ANY};
+	if (!value || !*value || strcmp(value, "auto") == 0)
+		return 0;
+	*out = (struct node_wish){NODE_WISH_NONE, NODE_ANY};
+	if (strcmp(value, "none") == 0)
+		return 0;
+	if (*value >= '0' && *value <= '9') {
+		unsigned long node = strtoul(value, &end, 10);
+
+		*out = (struct node_wish){NODE_WISH_ONE, (int)node};
+		if (*end == '\0' && node < NODES_MAX)
+			return 0;
+	}
+	return error_set(err, WEIR_ARG, NULL,
+			 "WEIR_3FS_NODE is '%s': it is auto, none or the number of a node",
+			 quote(&q, (struct bytes){value, strnlen(value, 64)}));
+}
+
 static int copy(const char *name, char **out, struct weir_error *err)
 {
 	/* NOLINTNEXTLINE(concurrency-mt-unsafe) */

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "base/log.h"
+#include "base/node.h"
 #include "weir/context.h"
 
 /*
@@ -28,6 +29,12 @@ enum environment_library {
 	LIBRARY_VENDOR, /* the vendor's, or an error */
 };
 int environment_library(int *out, struct weir_error *err);
+
+/*
+ * WEIR_3FS_NODE: on which NUMA node rings and shared memory lie.  auto (as where it is not set): of the
+ * thread that wants them; none; a number.
+ */
+int environment_node(struct node_wish *out, struct weir_error *err);
 
 /* HF3FS_LIB_DIR and LD_LIBRARY_PATH: where the vendor's library may be.  Copies; NULL: not set. */
 struct environment_places {

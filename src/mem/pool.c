@@ -70,6 +70,7 @@ int pool_create(const struct pool_opts *opts, struct pool **out, struct weir_err
 	pool->idle_ns = opts->idle_ns;
 	lock_init(&pool->shared.lock);
 	region_map_init(&pool->shared.map, &pool->sys, opts->shared);
+	pool->shared.map.node = opts->node;
 	pool->shared.look_ns = NEVER;
 	*out = pool;
 	return 0;

@@ -23,6 +23,7 @@
 
 #include "base/compiler.h"
 #include "base/log.h"
+#include "base/node.h"
 #include "base/sys.h"
 #include "weir/error.h"
 
@@ -38,6 +39,7 @@ struct pool_opts {
 				* UINT64_MAX: as much as was once held at once, with what is held now */
 	int64_t idle_ns; /* kept memory unused that long is given back, at the next call; 0: never */
 	bool shared;     /* made of slabs (mem/shared.h), for sources that read into such memory */
+	struct node_wish node; /* where slabs come from */
 };
 
 int pool_create(const struct pool_opts *opts, struct pool **out, struct weir_error *err);

@@ -283,6 +283,7 @@ static int map_slab(const struct region_map *map, struct region *region, size_t 
 
 	if (ret == 0) {
 		region->at = region->slab->at;
+		node_place(map->sys, region->at, bytes, map->node);
 		return 0;
 	}
 	if (err)

@@ -20,6 +20,7 @@
 
 #include "base/compiler.h"
 #include "base/list.h"
+#include "base/node.h"
 #include "base/sys.h"
 #include "mem/pool.h"
 #include "mem/shared.h"
@@ -62,6 +63,7 @@ struct run {
 struct region_map {
 	const struct sys *sys;
 	bool shared;             /* regions are slabs (mem/shared.h) */
+	struct node_wish node;   /* where slabs come from */
 	struct region **regions; /* owned, both; ascending by address */
 	size_t count, room;
 	/*

@@ -32,6 +32,7 @@
 #include "base/compiler.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/node.h"
 #include "base/sys.h"
 #include "weir/context.h"
 #include "weir/object.h"
@@ -258,14 +259,17 @@ struct source_lane {
 int source_file_create(const struct source_env *env, struct source **out, struct weir_error *err);
 int source_memory_create(const struct source_env *env, struct source **out, struct weir_error *err);
 
-/*
- * Of one 3FS mount, as usrbio_mount_find() gives it; pool: of shared memory, the only one it reaches.  The
- * driver (source/usrbio_driver.h) is taken over, also when it fails.
- */
+/* One 3FS mount. */
 struct driver;
 struct pool;
-int source_usrbio_create(const struct source_env *env, const char *mount, struct pool *pool,
-			 struct driver *driver, struct source **out, struct weir_error *err);
+struct source_usrbio_how {
+	const char *mount;     /* as usrbio_mount_find() gives it */
+	struct pool *pool;     /* of shared memory, the only one it reaches */
+	struct driver *driver; /* source/usrbio_driver.h; taken over, also by a call that fails */
+	struct node_wish node; /* where rings lie */
+};
+int source_usrbio_create(const struct source_env *env, const struct source_usrbio_how *how,
+			 struct source **out, struct weir_error *err);
 
 /*
  * The path within a source that a URI means, and which source: "file:///a%20b" and "/a b" are "/a b" of

@@ -119,9 +119,10 @@ static const struct source_ops usrbio_ops = {
 	.system_calls = usrbio_system_calls,
 };
 
-static int create(const struct source_env *env, const char *mount, struct pool *pool,
-		  struct driver *driver, struct source **out, struct weir_error *err)
+static int create(const struct source_env *env, const struct source_usrbio_how *how,
+		  struct source **out, struct weir_error *err)
 {
+	const char *mount = how->mount;
 	struct usrbio_source *source;
 	int ret;
 
@@ -144,8 +145,9 @@ static int create(const struct source_env *env, const char *mount, struct pool *
 	}
 	source->source = (struct source){.ops = &usrbio_ops, .env = &source->env};
 	source->pid = getpid();
-	source->pool = pool_ref(pool);
-	source->driver = driver;
+	source->pool = pool_ref(how->pool);
+	source->driver = how->driver;
+	source->node = how->node;
 	snprintf(source->mount, sizeof(source->mount), "%s", mount);
 	lock_init(&source->lock);
 	cond_init(&source->work);
@@ -157,12 +159,12 @@ static int create(const struct source_env *env, const char *mount, struct pool *
 	return 0;
 }
 
-int source_usrbio_create(const struct source_env *env, const char *mount, struct pool *pool,
-			 struct driver *driver, struct source **out, struct weir_error *err)
+int source_usrbio_create(const struct source_env *env, const struct source_usrbio_how *how,
+			 struct source **out, struct weir_error *err)
 {
-	int ret = create(env, mount, pool, driver, out, err);
+	int ret = create(env, how, out, err);
 
 	if (ret)
-		driver->ops->destroy(driver);
+		how->driver->ops->destroy(how->driver);
 	return ret;
 }

@@ -55,6 +55,7 @@ struct usrbio_source {
 	struct source *files;  /* owned */
 	struct pool *pool;     /* counted */
 	struct driver *driver; /* owned */
+	struct node_wish node; /* where rings lie */
 	/* A worker that is stuck outlives the context: it has what it needs for itself. */
 	struct source_env env;
 	struct log log;
@@ -106,7 +107,8 @@ void usrbio_lost(struct usrbio_source *source, uint32_t epoch);
 /* Ends the worker, the registrations and the session; false: it is stuck, and all stays as it is. */
 bool usrbio_end_work(struct usrbio_source *source);
 
-void usrbio_ring_opts(struct usrbio_ring_opts *opts, bool for_read, uint32_t entries);
+/* node: as node_of() said, on the thread that will use the ring. */
+void usrbio_ring_opts(struct usrbio_ring_opts *opts, bool for_read, uint32_t entries, int node);
 
 /* ---- usrbio_import.c ---- */
 
@@ -196,6 +198,7 @@ struct usrbio_lane_ring {
 
 	/* Under the source's lock. */
 	enum usrbio_ring_state state;
+	int node; /* where the next one lies */
 	struct driver_ring
 		*ring; /* changed by the driving thread where it is READY, else by the worker */
 	uint32_t epoch;

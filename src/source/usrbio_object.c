@@ -144,6 +144,7 @@ static int wrap(struct usrbio_source *source, struct source_object *file, const 
 
 struct trial {
 	struct usrbio_job job;
+	int node;  /* of who asked */
 	bool left; /* nobody waits for it any more */
 };
 
@@ -158,7 +159,7 @@ static void try_ring(struct usrbio_source *source, struct usrbio_job *job)
 	uint32_t epoch;
 	int ret = usrbio_connect(source, &session, &epoch, &err);
 
-	usrbio_ring_opts(&opts, true, 2 * USRBIO_ENTRIES_MIN);
+	usrbio_ring_opts(&opts, true, 2 * USRBIO_ENTRIES_MIN, trial->node);
 	if (ret == 0)
 		ret = ops->ring_create(source->driver, session, &opts, &ring, &err);
 	lock_take(&source->lock);
@@ -193,6 +194,7 @@ static int connect_first(struct usrbio_source *source, struct weir_error *err)
 	if (!trial)
 		return error_nomem(err, source->mount, "a ring");
 	trial->job.run = try_ring;
+	trial->node = node_of(sys, source->node);
 	ret = usrbio_run_job(source, &trial->job, deadline_after(sys, CONNECT_NS));
 	lock_take(&source->lock);
 	trial->left = trial->job.queued;

@@ -57,7 +57,7 @@ static void make_ring(struct usrbio_source *source, struct usrbio_job *job)
 
 	ops->ring_destroy(ring->ring);
 	ring->ring = NULL;
-	usrbio_ring_opts(&opts, ring->for_read, ring->lane->depth);
+	usrbio_ring_opts(&opts, ring->for_read, ring->lane->depth, ring->node);
 	made = ret ? NULL : take_spare(source, ring->for_read, &epoch);
 	if (ret == 0 && !made)
 		ret = ops->ring_create(source->driver, session, &opts, &made, &err);
@@ -156,6 +156,7 @@ static struct needs need_ring_locked(struct usrbio_source *source, struct usrbio
 		return to_come; /* what it holds is given back first */
 	if (ring->state == RING_FAILED && now - ring->failed_ns < AGAIN_NS)
 		return refused(ring->why.code, ring->why.os_errno);
+	ring->node = node_of(source->source.env->sys, source->node);
 	ring->state = RING_COMING;
 	usrbio_queue_locked(source, &ring->job);
 	return to_come;

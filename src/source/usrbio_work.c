@@ -16,13 +16,13 @@
 /* Requests of a batch: the completions of the first are seen while the last are read. */
 #define RING_DEPTH (-8)
 
-void usrbio_ring_opts(struct usrbio_ring_opts *opts, bool for_read, uint32_t entries)
+void usrbio_ring_opts(struct usrbio_ring_opts *opts, bool for_read, uint32_t entries, int node)
 {
 	*opts = (struct usrbio_ring_opts){
 		.entries = entries < USRBIO_ENTRIES_MIN ? USRBIO_ENTRIES_MIN : entries,
 		.for_read = for_read,
 		.depth = RING_DEPTH,
-		.node = -1,
+		.node = node,
 	};
 }
 

@@ -249,6 +249,7 @@ ENTRY(int, mbind,
       (void *at, size_t len, int mode, const unsigned long *nodes, unsigned long bits,
        unsigned flags),
       (at, len, mode, nodes, bits, flags))
+ENTRY(int, getcpu, (unsigned *processor, unsigned *node), (processor, node))
 ENTRY(int, futex,
       (uint32_t * word, int op, uint32_t value, const struct timespec *until, uint32_t mask),
       (word, op, value, until, mask))

@@ -69,6 +69,7 @@ uint64_t fail_alloc_count(void);
 	X(ioctl)                                                                                   \
 	X(fcntl)                                                                                   \
 	X(mbind)                                                                                   \
+	X(getcpu)                                                                                  \
 	X(futex)                                                                                   \
 	X(futex_wake_op)                                                                           \
 	X(pidfd_open)                                                                              \

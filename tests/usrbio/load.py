@@ -323,6 +323,26 @@ class Ours(Client):
         self.assertEqual(digests(self.load("--digest")[0]), self.expected())
         self.assertFalse(self.left())
 
+    def policies(self, env):
+        """Where the kernel was told to have the shared memory of a load: for each mapping of it."""
+        process = self.begin("load", self.path("m"), "--json", "--repeat", "100000", "--quiet", env=env)
+        self.assertTrue(wait_until(lambda: leftover_keys(self.point), 20))
+        time.sleep(0.3)
+        with open(f"/proc/{process.pid}/numa_maps", encoding="utf-8") as lines:
+            found = [line.split()[1] for line in lines if "/dev/shm/" in line and "sem." not in line]
+        process.kill()
+        process.communicate()
+        return found
+
+    @unittest.skipUnless(os.path.exists("/proc/self/numa_maps"), "the kernel knows no nodes")
+    def test_rings_and_memory_lie_on_the_node_that_is_named(self):
+        named = self.policies({"WEIR_3FS_NODE": "0"})
+        self.assertGreaterEqual(len(named), 2)  # a ring and a slab
+        self.assertEqual(set(named), {"bind:0"})
+        self.assertEqual(set(self.policies({"WEIR_3FS_NODE": "none"})), {"default"})
+        document, _ = self.load(status=1, env={"WEIR_3FS_NODE": "first"})
+        self.assertIn("WEIR_3FS_NODE", document["error"]["message"])
+
     def cut_off(self, seconds):
         """Another user cuts the bells off, again and again."""
         def cut(_):

@@ -17,7 +17,7 @@
 struct usrbio_iov_opts {
 	uint64_t bytes;       /* 0: refused */
 	uint64_t block_bytes; /* 0: one block; above bytes: refused */
-	int node;             /* NUMA node; USRBIO_NODE_ANY: first touch decides */
+	int node;             /* NUMA node; NODE_ANY (base/node.h): first touch decides */
 	mode_t mode;          /* 0: 0600 */
 	bool keep_name;       /* the name in /dev/shm stays, so that others may open it by its id */
 };

@@ -338,8 +338,7 @@ static void *run_prober(void *arg)
 		probe(session);
 		deadline = deadline_after(session->sys, PROBE_PERIOD_NS);
 		lock_take(&session->lock);
-		while (!session->ending && !session->worried &&
-		       session->sys->now_ns() < deadline)
+		while (!session->ending && !session->worried && session->sys->now_ns() < deadline)
 			cond_wait(&session->changed, &session->lock, deadline);
 	}
 	lock_drop(&session->lock);

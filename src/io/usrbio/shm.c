@@ -8,13 +8,11 @@
 #include <sys/mman.h>
 
 #include "base/error.h"
+#include "base/node.h"
 #include "base/shm_name.h"
 #include "base/text.h"
 #include "io/usrbio/key.h"
 #include "io/usrbio/layout.h"
-
-#define NODES_MAX 1024
-#define BIND      2 /* MPOL_BIND */
 
 int usrbio_shm_dir(const struct sys *sys)
 {
@@ -55,17 +53,6 @@ void usrbio_shm_unmap(const struct sys *sys, struct usrbio_shm *shm)
 }
 
 /* ---- The client's: a new one ---- */
-
-int usrbio_bind(const struct sys *sys, void *memory, uint64_t bytes, int node)
-{
-	unsigned long nodes[NODES_MAX / (8 * sizeof(unsigned long))] = {0};
-	const unsigned bits = 8 * sizeof(*nodes);
-
-	if (node < 0 || node >= NODES_MAX)
-		return -EINVAL;
-	nodes[(unsigned)node / bits] = 1ul << (unsigned)node % bits;
-	return sys->mbind(memory, bytes, BIND, nodes, NODES_MAX + 1, 0) ? -errno : 0;
-}
 
 static int compare_free_space(const struct sys *sys, int fd, uint64_t bytes)
 {
@@ -109,7 +96,7 @@ static int fill(const struct sys *sys, int fd, int node, struct usrbio_shm *shm)
 	if (ret)
 		return ret;
 	if (node >= 0)
-		usrbio_bind(sys, shm->memory, shm->bytes, node); /* a wish */
+		node_bind(sys, shm->memory, shm->bytes, node); /* a wish */
 	ret = make_room(sys, fd, shm->bytes);
 	if (ret)
 		usrbio_shm_unmap(sys, shm);

@@ -17,8 +17,7 @@
 #include "base/sys.h"
 #include "weir/error.h"
 
-#define USRBIO_SHM_NAME_MAX 256  /* of one name, its end included */
-#define USRBIO_NODE_ANY     (-1) /* no NUMA node: first touch decides */
+#define USRBIO_SHM_NAME_MAX 256 /* of one name, its end included */
 #define USRBIO_SHM_ALLOCATE                                                                        \
 	((uint64_t)1 << 30) /* up to here objects get their memory at creation */
 
@@ -56,9 +55,6 @@ must_use int usrbio_shm_open(const struct sys *sys, int dir, const char *target,
 const char *usrbio_shm_component(const char *target);
 
 void usrbio_shm_unmap(const struct sys *sys, struct usrbio_shm *shm);
-
-/* Binds memory to a NUMA node, all of it: 0 or a negative errno. */
-int usrbio_bind(const struct sys *sys, void *memory, uint64_t bytes, int node);
 
 /* Removes the name, if there is one: 0 or a negative errno. */
 int usrbio_shm_unlink(const struct sys *sys, int dir, const char *name);

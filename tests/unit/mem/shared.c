@@ -278,6 +278,48 @@ static void the_pool_finds_the_slab_of_a_range(void)
 	pool_unref(pool);
 }
 
+static struct {
+	unsigned calls;
+	const char *at;
+	size_t bytes;
+	unsigned long first;
+} bound;
+
+static int note_bind(void *at, size_t len, int mode, const unsigned long *nodes, unsigned long bits,
+		     unsigned flags)
+{
+	(void)mode;
+	(void)bits;
+	(void)flags;
+	bound.calls++;
+	bound.at = at;
+	bound.bytes = len;
+	bound.first = nodes[0];
+	return 0;
+}
+
+/* All of it, before a page of it exists. */
+static void a_slab_lies_on_the_node_that_is_wished_for(void)
+{
+	struct sys sys = *sys_real();
+	struct pool_opts opts = {.sys = &sys, .shared = true, .node = {NODE_WISH_ONE, 2}};
+	struct shared *slab;
+	struct pool *pool;
+	bool fresh;
+	void *at;
+
+	sys.mbind = note_bind;
+	check_int(pool_create(&opts, &pool, &err), 0);
+	check_int(pool_take(pool, 5 * MIB, 4096, 0, &at, &fresh, &err), 0);
+	slab = pool_slab(pool, at, 5 * MIB);
+	check_int(bound.calls, 1);
+	check(bound.at == slab->at);
+	check_int(bound.bytes, slab->bytes);
+	check_int(bound.first, 1 << 2);
+	pool_drop(pool, at, 5 * MIB);
+	pool_unref(pool);
+}
+
 /* What is trimmed goes out of the object, not only out of our map. */
 static void trimmed_memory_is_given_back(void)
 {
@@ -315,6 +357,7 @@ int main(int argc, char **argv)
 		TEST(UB_47_names_of_dead_processes_are_removed),
 		TEST(UB_47_killed_without_a_name_leaves_nothing),
 		TEST(the_pool_finds_the_slab_of_a_range),
+		TEST(a_slab_lies_on_the_node_that_is_wished_for),
 		TEST(trimmed_memory_is_given_back),
 	};
 
