@@ -29,6 +29,12 @@ enum reader_policy {
 
 #define READER_BUCKETS 256
 
+/* How often a waiting call asks whether it shall end. */
+#define READER_ASK_NS INT64_C(50000000)
+
+/* What a call waits, beyond its time, for memory that is still lent. */
+#define READER_LENT_NS INT64_C(100000000)
+
 /* An open file, under the path that it was asked for by. */
 struct reader_file {
 	struct reader_file *next;
@@ -71,6 +77,7 @@ struct reader_call {
 	struct weir_error *err;
 	bool (*interrupted)(void *arg); /* asked now and then while waiting: shall it end? */
 	void *interrupted_arg;
+	int64_t asked_ns; /* when it was asked last */
 
 	/* Under the reader's lock. */
 	struct weir_transfer *transfer; /* what cancelling has to reach */
@@ -90,6 +97,9 @@ void reader_call_end(struct reader_call *call);
 
 /* Ends every call under way with WEIR_CANCELLED. */
 void reader_cancel(struct reader *reader);
+
+/* Shall the call end before its time?  Asks at most every READER_ASK_NS. */
+bool reader_interrupted(struct reader_call *call);
 
 /* What is left of the call's time, in nanoseconds; WEIR_FOREVER. */
 int64_t reader_time_left(const struct reader_call *call);

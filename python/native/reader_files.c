@@ -122,6 +122,20 @@ void reader_cancel(struct reader *reader)
 	pthread_mutex_unlock(&reader->lock);
 }
 
+bool reader_interrupted(struct reader_call *call)
+{
+	int64_t now = now_ns();
+	bool cancelled;
+
+	if (now - call->asked_ns < READER_ASK_NS)
+		return false;
+	call->asked_ns = now;
+	pthread_mutex_lock(&call->reader->lock);
+	cancelled = call->cancelled;
+	pthread_mutex_unlock(&call->reader->lock);
+	return cancelled || (call->interrupted && call->interrupted(call->interrupted_arg));
+}
+
 int64_t reader_time_left(const struct reader_call *call)
 {
 	int64_t left;

@@ -20,8 +20,6 @@
 #define TEXT_MAX    UINT64_C(100000000)
 #define WIDTH_MAX   32
 #define PREFIX      8
-#define ASK_NS      INT64_C(50000000)
-#define LENT_NS     INT64_C(100000000)
 
 /* What a tag says beside the job's number. */
 enum step {
@@ -183,7 +181,8 @@ static int take_guess(struct batch *batch, struct job *job)
 /* A read that has ended, or is to end now. */
 static void drop_read(struct batch *batch, struct job *job)
 {
-	if (job->transfer && weir_transfer_finish(job->transfer, LENT_NS, NULL) == WEIR_LENT) {
+	if (job->transfer &&
+	    weir_transfer_finish(job->transfer, READER_LENT_NS, NULL) == WEIR_LENT) {
 		weir_transfer_abandon(job->transfer, NULL);
 		batch->lent = true;
 		job->header->text = NULL; /* as the guess: left to what is stuck */
@@ -252,6 +251,15 @@ static bool is_busy(const struct job *job)
 	return job->stat_request || job->open_request || job->transfer;
 }
 
+/* The failure is about the path as the caller knows it. */
+static int name_it(struct batch *batch, const struct job *job, int ret)
+{
+	struct weir_error *err = batch->call->err;
+
+	snprintf(err->object, sizeof(err->object), "%s", job->header->path);
+	return ret;
+}
+
 static void step(struct batch *batch, const struct weir_done *done)
 {
 	struct job *job = &batch->jobs[done->tag / STEPS];
@@ -267,8 +275,8 @@ static void step(struct batch *batch, const struct weir_done *done)
 	default:
 		ret = stepped_read(batch, job, done);
 	}
-	if (ret < 0 && batch->ret == 0)
-		batch->ret = ret;
+	if (ret < 0) /* and it is the first: nothing is taken after it */
+		batch->ret = name_it(batch, job, ret);
 	if (ret < 0 || !is_busy(job))
 		end(batch, job);
 }
@@ -290,29 +298,19 @@ static void fill(struct batch *batch)
 	}
 }
 
-static bool shall_end(struct reader_call *call)
-{
-	bool cancelled;
-
-	pthread_mutex_lock(&call->reader->lock);
-	cancelled = call->cancelled;
-	pthread_mutex_unlock(&call->reader->lock);
-	return cancelled || (call->interrupted && call->interrupted(call->interrupted_arg));
-}
-
 static void run(struct batch *batch)
 {
 	struct reader_call *call = batch->call;
 
 	for (fill(batch); batch->busy > 0 && batch->ret == 0; fill(batch)) {
 		struct weir_done done;
-		int ret = weir_queue_wait(batch->queue, &done, 1, ASK_NS, call->err);
+		int ret = weir_queue_wait(batch->queue, &done, 1, READER_ASK_NS, call->err);
 
 		if (ret > 0)
 			step(batch, &done);
 		else if (ret != WEIR_TIMEOUT)
 			batch->ret = ret;
-		else if (shall_end(call))
+		if (batch->ret == 0 && reader_interrupted(call))
 			batch->ret = fail(batch, &(struct job){.header = batch->next - 1},
 					  WEIR_CANCELLED, "cancelled", 0);
 	}

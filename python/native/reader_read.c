@@ -14,15 +14,10 @@
 
 #define MIB UINT64_C(1048576)
 
-/* Bytes that are dropped: this much in flight, in pieces of that size. */
-#define DROP_BUDGET (8 * MIB)
-#define DROP_PIECE  (2 * MIB)
-
-/* How often a waiting call asks whether it shall end. */
-#define ASK_NS INT64_C(50000000)
-
-/* What a caller waits, beyond its time, for memory that is still lent. */
-#define LENT_NS INT64_C(100000000)
+/* Bytes that are dropped: this much in flight, in pieces of that size, that much in one transfer. */
+#define DROP_BUDGET  (8 * MIB)
+#define DROP_PIECE   (2 * MIB)
+#define DROP_SEGMENT (1024 * MIB)
 
 /* ---- Transfers ---- */
 
@@ -61,7 +56,7 @@ int reader_finish(struct reader_call *call, struct weir_transfer *transfer, int 
 	int end;
 
 	set_transfer(call, NULL);
-	end = weir_transfer_finish(transfer, LENT_NS, &why);
+	end = weir_transfer_finish(transfer, READER_LENT_NS, &why);
 	if (end == WEIR_LENT)
 		end = weir_transfer_abandon(transfer, &why);
 	if (ret == 0 && end < 0)
@@ -74,12 +69,12 @@ static int wait(struct reader_call *call, struct weir_transfer *transfer, struct
 		unsigned max)
 {
 	for (;;) {
-		int ret = weir_transfer_wait(transfer, done, max, ASK_NS, call->err);
+		int ret = weir_transfer_wait(transfer, done, max, READER_ASK_NS, call->err);
 
+		if (reader_interrupted(call))
+			weir_transfer_cancel(transfer);
 		if (ret != WEIR_TIMEOUT)
 			return ret;
-		if (call->interrupted && call->interrupted(call->interrupted_arg))
-			weir_transfer_cancel(transfer);
 	}
 }
 
@@ -141,31 +136,22 @@ static uint64_t kept_bytes(const struct reader *reader, const struct reader_rang
 	return length % window ? length % window : window;
 }
 
-static int plan_range(struct weir_plan *plan, struct reader *reader, struct weir_object *object,
-		      const struct reader_range *range, uint64_t length, struct weir_error *err)
+/* What a caller may look at, or NULL: the window once its address was asked for. */
+static void *window_of(struct reader *reader)
 {
-	uint64_t offset = (uint64_t)range->offset, kept;
 	void *window;
-	int ret;
 
-	if (range->address)
-		return weir_plan_range(plan, object, offset, length,
-				       weir_dest_host(range->address, length), 0, err);
 	pthread_mutex_lock(&reader->lock);
 	window = reader->window;
 	pthread_mutex_unlock(&reader->lock);
-	kept = window ? kept_bytes(reader, range, length) : 0;
-	ret = plan_dropped(plan, object, offset, length - kept, err);
-	if (ret == 0 && kept)
-		ret = weir_plan_range(plan, object, offset + length - kept, kept,
-				      weir_dest_host(window, kept), 0, err);
-	return ret;
+	return window;
 }
 
 /* ---- Reading ---- */
 
-static int move(struct reader_call *call, struct weir_object *object,
-		const struct reader_range *range, uint64_t length, uint64_t *bytes)
+/* Bytes to memory, or, where that is NULL, to nobody; adds them up. */
+static int move(struct reader_call *call, struct weir_object *object, void *memory, uint64_t offset,
+		uint64_t length, uint64_t *bytes)
 {
 	struct weir_transfer *transfer;
 	struct weir_plan *plan;
@@ -173,13 +159,43 @@ static int move(struct reader_call *call, struct weir_object *object,
 
 	if (ret < 0)
 		return ret;
-	ret = plan_range(plan, call->reader, object, range, length, call->err);
+	if (memory)
+		ret = weir_plan_range(plan, object, offset, length, weir_dest_host(memory, length),
+				      0, call->err);
+	else
+		ret = plan_dropped(plan, object, offset, length, call->err);
 	if (ret < 0) {
 		weir_plan_destroy(plan);
 		return ret;
 	}
-	ret = reader_start(call, plan, range->address ? 0 : DROP_BUDGET, &transfer);
+	ret = reader_start(call, plan, memory ? 0 : DROP_BUDGET, &transfer);
 	return ret < 0 ? ret : reader_finish(call, transfer, drain(call, transfer, bytes));
+}
+
+/* Counted and dropped, but for the last window where somebody may look at it. */
+static int download(struct reader_call *call, struct weir_object *object,
+		    const struct reader_range *range, uint64_t length, uint64_t *bytes)
+{
+	uint64_t offset = (uint64_t)range->offset, end = offset + length;
+	void *window = window_of(call->reader);
+	uint64_t kept = window ? kept_bytes(call->reader, range, length) : 0;
+	int ret = 0;
+
+	while (ret == 0 && offset < end - kept) {
+		uint64_t segment = min_of(end - kept - offset, DROP_SEGMENT);
+
+		ret = move(call, object, NULL, offset, segment, bytes);
+		offset += segment;
+	}
+	return ret == 0 && kept ? move(call, object, window, offset, kept, bytes) : ret;
+}
+
+static int fetch(struct reader_call *call, struct weir_object *object,
+		 const struct reader_range *range, uint64_t length, uint64_t *bytes)
+{
+	if (range->address)
+		return move(call, object, range->address, (uint64_t)range->offset, length, bytes);
+	return download(call, object, range, length, bytes);
 }
 
 static void count_read(struct reader *reader, const struct weir_object *object, uint64_t bytes)
@@ -217,8 +233,9 @@ int64_t reader_read(struct reader_call *call, const char *path, const struct rea
 	if (range->length > 0 && range->offset < 0)
 		ret = refuse_offset(call, path, range->offset);
 	else if (range->length > 0 && (uint64_t)range->offset < size)
-		ret = move(call, file->object, range,
-			   min_of((uint64_t)range->length, size - (uint64_t)range->offset), &bytes);
+		ret = fetch(call, file->object, range,
+			    min_of((uint64_t)range->length, size - (uint64_t)range->offset),
+			    &bytes);
 	if (ret == 0)
 		count_read(call->reader, file->object, bytes);
 	reader_file_put(call->reader, file);
