@@ -29,8 +29,9 @@ struct native_transfer {
 	struct native_transfer *next;   /* on the queue's list */
 	struct batch *batches;          /* newest first */
 	PyObject *models;
-	unsigned busy; /* calls under way without the interpreter's lock */
-	bool ending;   /* no further ones */
+	int64_t stall_ns; /* patience; negative: for ever */
+	unsigned busy;    /* calls under way without the interpreter's lock */
+	bool ending;      /* no further ones */
 };
 
 /* ---- plan.c ---- */

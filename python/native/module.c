@@ -98,6 +98,7 @@ static int add_types(PyObject *module, struct native_state *state)
 		{&native_queue_spec, &state->queue_type},
 		{&native_buffer_spec, &state->buffer_type},
 		{&native_reader_spec, &state->reader_type},
+		{&native_tensor_spec, &state->tensor_type},
 	};
 	struct {
 		PyStructSequence_Desc *desc;
@@ -143,10 +144,11 @@ static int clear(PyObject *module)
 {
 	struct native_state *state = PyModule_GetState(module);
 	PyTypeObject **types[] = {
-		&state->context_type, &state->model_type,       &state->object_type,
-		&state->plan_type,    &state->transfer_type,    &state->queue_type,
-		&state->buffer_type,  &state->tensor_info_type, &state->shard_type,
-		&state->done_type,    &state->stat_type,        &state->reader_type,
+		&state->context_type,     &state->model_type,    &state->object_type,
+		&state->plan_type,        &state->transfer_type, &state->queue_type,
+		&state->buffer_type,      &state->reader_type,   &state->tensor_type,
+		&state->tensor_info_type, &state->shard_type,    &state->done_type,
+		&state->stat_type,
 	};
 
 	Py_CLEAR(state->default_context);

@@ -12,6 +12,7 @@
  *	Queue     owns a weir_queue; keeps the transfers that post to it alive until they are finished
  *	Buffer    owns one reference to a weir_buffer
  *	Reader    owns a reader of files into addresses (reader.h), with its open files
+ *	Tensor    a Buffer with a type and a shape, for DLPack and the buffer protocol
  *
  * Everything that can block runs without the interpreter's lock.  State is per module and nothing is
  * static, so each interpreter of a process has its own.
@@ -31,7 +32,7 @@ struct native_state {
 	PyObject *default_context;
 	uint32_t last_serial;
 	PyTypeObject *context_type, *model_type, *object_type, *plan_type, *transfer_type,
-		*queue_type, *buffer_type, *reader_type;
+		*queue_type, *buffer_type, *reader_type, *tensor_type;
 	PyTypeObject *tensor_info_type, *shard_type, *done_type, *stat_type;
 };
 
@@ -108,6 +109,8 @@ struct native_slices {
 	int64_t deadline_ns; /* of CLOCK_MONOTONIC; WEIR_FOREVER */
 };
 
+int64_t native_now_ns(void); /* of CLOCK_MONOTONIC */
+
 bool native_slices_begin(struct native_slices *slices, PyObject *timeout);
 bool native_slices_next(struct native_slices *slices);
 int64_t native_slice(const struct native_slices *slices); /* safe without the interpreter's lock */
@@ -150,7 +153,8 @@ PyObject *native_buffer_new(struct native_state *state, struct weir_buffer *buff
 /* ---- The types, for module.c ---- */
 
 extern PyType_Spec native_context_spec, native_model_spec, native_object_spec, native_plan_spec,
-	native_transfer_spec, native_queue_spec, native_buffer_spec, native_reader_spec;
+	native_transfer_spec, native_queue_spec, native_buffer_spec, native_reader_spec,
+	native_tensor_spec;
 extern PyStructSequence_Desc native_tensor_info_desc, native_shard_desc, native_done_desc,
 	native_stat_desc;
 

@@ -109,6 +109,12 @@ static PyObject *object_uri(PyObject *self, void *none)
 	return PyUnicode_DecodeFSDefault(weir_object_uri(((struct native_object *)self)->object));
 }
 
+static PyObject *object_context(PyObject *self, void *none)
+{
+	(void)none;
+	return Py_NewRef((PyObject *)((struct native_object *)self)->context);
+}
+
 static PyMethodDef methods[] = {
 	{"stat", object_stat, METH_NOARGS, "stat() -> Stat"},
 	{NULL},
@@ -116,6 +122,7 @@ static PyMethodDef methods[] = {
 
 static PyGetSetDef attributes[] = {
 	{"uri", object_uri, NULL, "As it was opened.", NULL},
+	{"context", object_context, NULL, NULL, NULL},
 	{NULL},
 };
 

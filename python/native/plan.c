@@ -267,8 +267,15 @@ static PyMethodDef methods[] = {
 	{NULL},
 };
 
+static PyObject *plan_context(PyObject *self, void *none)
+{
+	(void)none;
+	return Py_NewRef((PyObject *)((struct native_plan *)self)->context);
+}
+
 static PyGetSetDef attributes[] = {
 	{"nbytes", plan_nbytes, NULL, "Of all its extents.", NULL},
+	{"context", plan_context, NULL, NULL, NULL},
 	{NULL},
 };
 

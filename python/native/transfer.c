@@ -13,6 +13,10 @@
 /* How long an object that goes waits for its requests to come back. */
 #define PARTING_NS 2000000000
 
+/* The library's limit for a transfer without progress; what it watches itself it ends by then. */
+#define STALL_NS 60000000000
+#define GRACE_NS 500000000
+
 /* ---- Starting ---- */
 
 /* What the plan kept alive is the transfer's from here on. */
@@ -25,6 +29,7 @@ static struct native_transfer *transfer_new(struct native_state *state, struct n
 		return NULL;
 	self->context = (struct native_context *)Py_NewRef((PyObject *)plan->context);
 	self->queue = (struct native_queue *)Py_XNewRef((PyObject *)queue);
+	self->stall_ns = STALL_NS;
 	self->transfer = NULL;
 	self->next = NULL;
 	self->batches = plan->batch;
@@ -80,6 +85,8 @@ static PyObject *start(struct native_state *state, struct native_plan *plan,
 
 	if (!self)
 		return NULL;
+	if (opts->stall_ns != 0)
+		self->stall_ns = opts->stall_ns;
 	post_to(self, queue);
 	Py_BEGIN_ALLOW_THREADS ret = weir_transfer_start(taken, queue ? queue->queue : NULL, opts,
 							 &self->transfer, &err);
@@ -150,6 +157,28 @@ static void leave(struct native_transfer *self)
 	self->busy--;
 }
 
+/*
+ * Waiting in slices never exhausts the library's own patience, which counts from the start of a wait.
+ * So it is counted here: true while bytes move, or did within the transfer's limit.
+ */
+struct patience {
+	uint64_t done_bytes;
+	int64_t since_ns;
+};
+
+static bool patient(struct native_transfer *self, struct patience *patience)
+{
+	uint64_t done = 0, total;
+	int64_t now_ns = native_now_ns();
+
+	weir_transfer_progress(self->transfer, &done, &total);
+	if (patience->since_ns == 0 || done != patience->done_bytes) {
+		patience->done_bytes = done;
+		patience->since_ns = now_ns;
+	}
+	return self->stall_ns < 0 || now_ns - patience->since_ns < self->stall_ns + GRACE_NS;
+}
+
 static PyObject *transfer_wait(PyObject *object, PyObject *args, PyObject *kwargs)
 {
 	static const char *const names[] = {"max", "timeout", NULL};
@@ -158,6 +187,7 @@ static PyObject *transfer_wait(PyObject *object, PyObject *args, PyObject *kwarg
 	struct weir_done done[NATIVE_DONE_MAX];
 	unsigned max = NATIVE_DONE_MAX;
 	struct native_transfer *self;
+	struct patience patience = {0, 0};
 	struct native_slices slices;
 	PyObject *timeout = NULL, *list = NULL;
 	int ret;
@@ -170,7 +200,8 @@ static PyObject *transfer_wait(PyObject *object, PyObject *args, PyObject *kwarg
 		Py_BEGIN_ALLOW_THREADS ret = weir_transfer_wait(self->transfer, done, max,
 								native_slice(&slices), &err);
 		Py_END_ALLOW_THREADS
-	} while (ret == WEIR_TIMEOUT && !self->ending && native_slices_next(&slices));
+	} while (ret == WEIR_TIMEOUT && !self->ending && patient(self, &patience) &&
+		 native_slices_next(&slices));
 	if (ret >= 0)
 		list = native_dones(state, self, done, ret);
 	else if (!PyErr_Occurred())

@@ -75,7 +75,7 @@ bool native_cache(struct native_state *state, const char *word, int *out)
 
 /* ---- Waiting ---- */
 
-static int64_t now_ns(void)
+int64_t native_now_ns(void)
 {
 	struct timespec now;
 
@@ -88,7 +88,7 @@ bool native_slices_begin(struct native_slices *slices, PyObject *timeout)
 	if (!native_seconds(timeout, WEIR_FOREVER, &slices->deadline_ns))
 		return false;
 	if (slices->deadline_ns != WEIR_FOREVER)
-		slices->deadline_ns += now_ns();
+		slices->deadline_ns += native_now_ns();
 	return true;
 }
 
@@ -97,7 +97,7 @@ int64_t native_slice(const struct native_slices *slices)
 	int64_t left = NATIVE_SLICE_NS;
 
 	if (slices->deadline_ns != WEIR_FOREVER)
-		left = slices->deadline_ns - now_ns();
+		left = slices->deadline_ns - native_now_ns();
 	if (left < 0)
 		return 0;
 	return left < NATIVE_SLICE_NS ? left : NATIVE_SLICE_NS;
@@ -107,7 +107,7 @@ bool native_slices_next(struct native_slices *slices)
 {
 	if (PyErr_CheckSignals() < 0)
 		return false;
-	return slices->deadline_ns == WEIR_FOREVER || now_ns() < slices->deadline_ns;
+	return slices->deadline_ns == WEIR_FOREVER || native_now_ns() < slices->deadline_ns;
 }
 
 /* ---- What goes out ---- */

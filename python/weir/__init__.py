@@ -3,13 +3,16 @@
 
     model = weir.open("model.safetensors")      # names, shapes, dtypes: headers only
     tensors = weir.load(model)                  # a dict of NumPy arrays
-    tensors = weir.load(model, framework="torch", device="cuda:0")
+    tensors = weir.load(model, framework="torch", device="cuda:0", progress=True)
+    for name, array in weir.stream(model, budget="2GiB"):
+        ...
+    tensors = await weir.aio.load(model)        # import weir.aio
 
 Importing weir starts no thread, opens nothing and imports no framework.
 """
 
-from weir._native import Buffer, Context, Done, Model, Object, Queue, Shard, TensorInfo, Transfer
-from weir._native import default_context, features, open, open_object, version
+from weir._native import Buffer, Context, Done, Model, Object, Queue, Shard, Tensor, TensorInfo
+from weir._native import Transfer, default_context, features, open, open_object, version
 from weir.errors import (
     ArgumentError,
     Cancelled,
@@ -24,6 +27,8 @@ from weir.errors import (
     Unsupported,
 )
 from weir.load import load
+from weir.plan import Plan
+from weir.stream import stream
 
 __version__ = version()
 
@@ -42,8 +47,10 @@ __all__ = [
     "NoMemory",
     "NotFound",
     "Object",
+    "Plan",
     "Queue",
     "Shard",
+    "Tensor",
     "TensorInfo",
     "Timeout",
     "Transfer",
@@ -53,5 +60,6 @@ __all__ = [
     "load",
     "open",
     "open_object",
+    "stream",
     "version",
 ]

@@ -11,12 +11,16 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def wrap(buffer: Any, dtype: str, shape: Sequence[int]) -> Any:
-    """The bytes of a buffer as an array, of the types that ``framework="numpy"`` has."""
+def kind(dtype: str, shape: Sequence[int]) -> tuple[Any, tuple[int, ...]]:
+    """NumPy's type, and the array's shape; `weir.Unsupported` where NumPy cannot hold it."""
+    from weir.frameworks import dtypes, numpy
+
+    return numpy.native(dtype), dtypes.layout("NumPy", dtype, shape)
+
+
+def wrap(buffer: Any, kind: tuple[Any, tuple[int, ...]]) -> Any:
+    """The bytes of a buffer as an array."""
     import numpy as np
 
-    from weir.frameworks import dtypes
-    from weir.frameworks.numpy import native
-
-    kind = native(dtype)
-    return np.frombuffer(buffer, kind).reshape(dtypes.layout("NumPy", dtype, shape))
+    array = np.frombuffer(buffer, kind[0])
+    return array if len(kind[1]) == 1 else array.reshape(kind[1])

@@ -3,20 +3,29 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from weir import _native, arrays, frameworks
+from weir import _native
+from weir.plan import Plan, Source, opened
+from weir.progress import Progress
 
-Source = str | os.PathLike[str] | list[str] | tuple[str, ...] | _native.Model
 
-
-def opened(source: Source, context: _native.Context | None = None) -> _native.Model:
-    """The model that is given, or the one that a URI names."""
-    if isinstance(source, _native.Model):
-        return source
-    return _native.open(source, context=context)
+def planned(
+    source: Source,
+    framework: str | None,
+    device: object,
+    names: Iterable[str] | None,
+    slices: Mapping[str, Any] | None,
+    out: Mapping[str, Any] | None,
+    align: int,
+    context: _native.Context | None,
+) -> Plan:
+    """The plan of a load."""
+    model = opened(source, context)
+    plan = Plan(framework, device, context=model.context)
+    plan.tensors(model, names, slices=slices, out=out, align=align)
+    return plan
 
 
 def load(
@@ -25,55 +34,30 @@ def load(
     framework: str | None = None,
     device: object = None,
     names: Iterable[str] | None = None,
-    context: _native.Context | None = None,
+    slices: Mapping[str, Any] | None = None,
+    out: Mapping[str, Any] | None = None,
+    align: int = 0,
+    budget: int | str | None = None,
     timeout: float | None = None,
+    progress: Progress = None,
+    context: _native.Context | None = None,
 ) -> dict[str, Any]:
     """Tensors of a model as a dict of arrays.
 
-    Without a framework these are NumPy arrays over weir's own memory; with one, the memory is of the
-    framework's allocator.  They own their memory: closing the model does not hurt them.
+    source     a model, or the URI of one: a file, a directory, an index, a list of files
+    framework  "numpy", "torch", "jax" or "cupy": the memory is of its allocator.  None: NumPy arrays that
+               look at weir's own memory, without a copy
+    device     of the framework, as it spells them; None: its default
+    names      which tensors; None: all
+    slices     parts of some: ``{"name": (dim, start, stop)}``, a list of such, or ``numpy.s_[2:5, :]``;
+               just those bytes are read
+    out        memory for some: ``{"name": array}``, contiguous and of the tensor's shape
+    align      of memory that weir allocates; more than the file has costs a copy
+    budget     bytes that may be in weir's hands at once: 2**31 or "2GiB"
+    timeout    seconds for all of it
+    progress   True: a bar on a terminal; "bar": in any case; a function: see weir.progress
+
+    The arrays own their memory: closing the model does not hurt them.  The first failure is raised.
     """
-    model = opened(source, context)
-    tensors = model.tensors
-    wanted = list(tensors if names is None else names)
-    adapter = frameworks.find(framework, device) if framework else None
-    plan = _native.Plan(model.context)
-    found: dict[str, Any] = dict.fromkeys(wanted)
-    for name in wanted:
-        info = tensors[name]
-        into = None
-        if adapter:
-            found[name] = array = adapter.empty(info.dtype, info.shape)
-            place = adapter.place(array)
-            into = (place.address, place.nbytes, array)
-        plan.tensor(model, name, into=into)
-    _run(plan, timeout, lambda done: _settle(found, done, tensors, adapter))
-    return found
-
-
-def _settle(
-    found: dict[str, Any],
-    done: _native.Done,
-    tensors: Mapping[str, _native.TensorInfo],
-    adapter: frameworks.Adapter | None,
-) -> None:
-    if done.error:
-        raise done.error
-    info = tensors[done.tag]
-    if adapter:
-        found[done.tag] = adapter.give(found[done.tag])
-    else:
-        found[done.tag] = arrays.wrap(done.buffer, info.dtype, info.shape)
-
-
-def _run(plan: _native.Plan, timeout: float | None, settle: Callable[[Any], None]) -> None:
-    transfer = plan.start(timeout=timeout)
-    try:
-        while dones := transfer.wait():
-            for done in dones:
-                settle(done)
-    except BaseException:
-        transfer.cancel()
-        del transfer  # finishes; what is still lent stays alive
-        raise
-    transfer.finish()
+    plan = planned(source, framework, device, names, slices, out, align, context)
+    return plan.run(budget=budget, timeout=timeout, progress=progress)

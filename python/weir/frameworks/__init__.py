@@ -12,6 +12,7 @@ import importlib
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from weir._native import Tensor
 from weir.errors import ArgumentError, Unsupported
 
 NAMES = ("numpy", "torch", "jax", "cupy")
@@ -45,6 +46,9 @@ class Adapter(Protocol):
 
     def give(self, array: Any) -> Any:
         """What the caller gets, once the bytes are there."""
+
+    def borrow(self, tensor: Tensor) -> Any:
+        """An array that looks at weir's memory, and keeps it alive; no copy where that is possible."""
 
 
 def find(name: str, device: object = None) -> Adapter:

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from weir._native import Tensor
 from weir.frameworks import dtypes
 from weir.frameworks import numpy as host
 
@@ -75,3 +76,7 @@ class Adapter:
 
     def give(self, array: Any) -> jax.Array:
         return jax.device_put(array, self.device, may_alias=True) if self._on_host else array
+
+    def borrow(self, tensor: Tensor) -> jax.Array:
+        """On the CPU without a copy where the memory is aligned as XLA wants it."""
+        return jax.device_put(host.view(tensor), self.device, may_alias=self._on_host)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from weir._native import Tensor
 from weir.frameworks import dtypes
 
 
@@ -49,6 +50,12 @@ def address(array: np.ndarray[Any, Any]) -> int:
     return array.__array_interface__["data"][0]
 
 
+def view(tensor: Tensor) -> np.ndarray[Any, Any]:
+    """An array over a tensor's memory, which it keeps alive."""
+    flat = np.frombuffer(tensor.buffer, native(tensor.dtype))
+    return flat.reshape(dtypes.layout("NumPy", tensor.dtype, tensor.shape))
+
+
 class Adapter:
     """See `weir.frameworks`."""
 
@@ -67,3 +74,6 @@ class Adapter:
 
     def give(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return array
+
+    def borrow(self, tensor: Tensor) -> np.ndarray[Any, Any]:
+        return view(tensor)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import torch
 
+from weir._native import Tensor
 from weir.frameworks import dtypes
 
 
@@ -73,3 +74,7 @@ class Adapter:
 
     def give(self, array: torch.Tensor) -> torch.Tensor:
         return array if self._home == self.device else array.to(self.device)
+
+    def borrow(self, tensor: Tensor) -> torch.Tensor:
+        kind, array = native(tensor.dtype), torch.from_dlpack(tensor)
+        return (array if array.dtype == kind else array.view(kind)).to(self.device)
