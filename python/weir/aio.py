@@ -19,7 +19,7 @@ from typing import Any
 
 from weir import _native
 from weir.errors import Timeout
-from weir.loading import Loading
+from weir.loading import Loading, arrived
 from weir.plan import Plan, Source
 from weir.progress import INTERVAL, Progress
 
@@ -94,13 +94,11 @@ async def arrivals(
     drain = _Drain(loading, queue, stall)
     try:
         while left:
-            for done in await drain.wait():
-                if done.error:
-                    raise done.error
-                left -= 1
-                part = done.tag
-                yield part.tag, part.give(done.buffer)
-                del done, part  # the caller's array is the only one
+            dones = await drain.wait()
+            left -= len(dones)
+            dones.reverse()
+            while dones:
+                yield arrived(dones.pop())
             loading.tell()
     finally:
         loading.cancel()

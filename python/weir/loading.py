@@ -20,6 +20,14 @@ _PARTING = 2.0
 """Seconds that a load which failed waits for its requests to come back."""
 
 
+def arrived(done: _native.Done) -> tuple[Any, Any]:
+    """The ``(tag, array)`` of a completion: nobody else holds its memory once that is dropped."""
+    if done.error:
+        raise done.error
+    part = done.tag
+    return part.tag, part.give(done.buffer)
+
+
 class Loading:
     """Iterate over it for ``(tag, array)`` in the order in which they arrive.
 
@@ -35,22 +43,17 @@ class Loading:
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
         with self:
             while dones := self.wait():
-                for done in dones:
-                    if done.error:
-                        raise done.error
-                    part = done.tag
-                    yield part.tag, part.give(done.buffer)
-                    del done, part  # the caller's array is the only one
+                dones.reverse()
+                while dones:
+                    yield arrived(dones.pop())
 
     def into(self, found: dict[Any, Any]) -> None:
         """Puts all that comes into a dict."""
         with self:
             while dones := self.wait():
                 for done in dones:
-                    if done.error:
-                        raise done.error
-                    part = done.tag
-                    found[part.tag] = part.give(done.buffer)
+                    tag, array = arrived(done)
+                    found[tag] = array
 
     def wait(self) -> list[_native.Done]:
         """The next completions; empty at the end."""
