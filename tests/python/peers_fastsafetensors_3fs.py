@@ -4,6 +4,8 @@
 import contextlib
 import gc
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -135,3 +137,22 @@ def test_C_79_the_calls_that_a_reader_sees(paths, monkeypatch):
 def test_C_79_the_copier_finds_the_reader(paths):
     construct = threefs.new_threefs_file_copier(device=None, mount_point=os.path.dirname(paths[0]))
     assert isinstance(construct.reader, shim.ThreeFSFileReader)
+
+
+@pytest.mark.parametrize("switch, expected", [("1", "WeirFileCopier"), ("0", "ThreeFSFileCopier")])
+def test_the_switch_in_the_environment(paths, tmp_path, switch, expected):
+    config = tmp_path / "config.json"
+    config.write_text(
+        '{"loader": "3fs", "max_batch_bytes": %s}' % ("4194304" if switch == "1" else "null")
+    )
+    code = """if True:
+        import sys, fst_lib
+        from fastsafetensors import AutoLoader
+        loader = AutoLoader(None, sys.argv[1:])
+        fst_lib.assert_equal(dict(loader.iterate_weights()), fst_lib.reference(sys.argv[1:]))
+        print(loader._loader.copier_class.__name__)"""
+    environment = {"FASTSAFETENSORS_CONFIG": str(config), "WEIR_FASTSAFETENSORS_3FS": switch}
+    told = subprocess.check_output(
+        [sys.executable, "-c", code, *paths], env={**os.environ, **environment}, text=True
+    )
+    assert told.split()[-1] == expected

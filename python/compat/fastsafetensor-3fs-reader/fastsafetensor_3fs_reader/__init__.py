@@ -12,6 +12,9 @@
 something is not.
 """
 
+import os
+import sys
+
 from ._lib_preload import get_hf3fs_lib_path, preload_hf3fs_library
 
 preload_hf3fs_library()
@@ -38,3 +41,10 @@ __all__ = [
     "get_backend",
     "create_reader",
 ]
+
+# Opt-in: fastsafetensors gets weir's asynchronous copier under the name 3fs.  It imports this package while it
+# makes a loader, and is complete by then; what has not imported it yet may register for itself.
+if os.environ.get("WEIR_FASTSAFETENSORS_3FS") == "1" and "fastsafetensors.loader" in sys.modules:
+    from weir.fastsafetensors import register as _register
+
+    _register()
