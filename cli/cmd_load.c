@@ -132,7 +132,7 @@ static const struct option options[] = {
 	 .kind = OPTION_TEXT,
 	 .value = "cpu|cuda:N",
 	 .initial = "cpu",
-	 .help = "where the tensors go; this version knows cpu",
+	 .help = "where the tensors go: the processor's memory, or a GPU's",
 	 .at = offsetof(struct load_options, device)},
 	{0},
 };
@@ -157,23 +157,26 @@ struct load {
 	struct run_files files;
 	struct weir_choice choice;
 	int64_t open_ns;
+	int device;                    /* -1: the processor's memory */
 	unsigned done;                 /* repetitions */
 	struct figures kept[KEPT_MAX]; /* of the first ones, for the page */
 	struct json json;
 };
 
-static int check_device(const char *device, struct weir_error *err)
+/* *out: the number of the GPU, or -1. */
+static int find_device(const char *device, int *out, struct weir_error *err)
 {
-	uint64_t number;
+	uint64_t number = 0;
 
+	*out = -1;
 	if (!device || strcmp(device, "cpu") == 0)
 		return 0;
 	if (strcmp(device, "cuda") == 0 ||
-	    (strncmp(device, "cuda:", 5) == 0 && value_count(device + 5, &number)))
-		return report_set(err, WEIR_UNSUPPORTED, NULL,
-				  "--device %s: this version of weir loads into the memory of the "
-				  "processor only; use --device cpu",
-				  device);
+	    (strncmp(device, "cuda:", 5) == 0 && value_count(device + 5, &number) &&
+	     number <= INT32_MAX)) {
+		*out = (int)number;
+		return 0;
+	}
 	return report_set(err, WEIR_ARG, NULL, "--device '%.64s': not cpu or cuda:N", device);
 }
 
@@ -242,6 +245,8 @@ static int prepare(struct load *load, struct weir_error *err)
 	int ret = loading_open(&load->loading, load->model, &load->selection, err);
 
 	if (ret)
+		return ret;
+	if (load->device >= 0 && (ret = loading_to_device(&load->loading, load->device, err)))
 		return ret;
 	load->loading.discard = mine->discard;
 	load->loading.digest = mine->digest;
@@ -456,7 +461,7 @@ static int write_pictures(struct load *load, struct weir_error *err)
 
 static int load_model(struct load *load, struct weir_error *err)
 {
-	int ret = check_device(load->mine->device, err);
+	int ret = find_device(load->mine->device, &load->device, err);
 
 	if (!ret)
 		ret = open_within(load, err);

@@ -11,7 +11,8 @@
 #include "values.h"
 
 #define BATCH    64
-#define TICK_NS  INT64_C(50000000)   /* how often signals and the progress bar get their turn */
+#define TICK_NS  INT64_C(50000000) /* how often signals and the progress bar get their turn */
+#define WINDOW   ((size_t)1 << 20)
 #define LEAVE_NS INT64_C(1000000000) /* how long stuck reads are waited for at the end */
 
 int loading_open(struct loading *loading, struct weir_model *model,
@@ -32,6 +33,21 @@ int loading_open(struct loading *loading, struct weir_model *model,
 	return 0;
 }
 
+int loading_to_device(struct loading *loading, int device, struct weir_error *err)
+{
+	uint64_t count = loading->selection->tensors ? loading->selection->count
+						     : weir_model_tensor_count(loading->model);
+
+	loading->dests = calloc(count + 1, sizeof(*loading->dests));
+	loading->window = malloc(WINDOW);
+	if (!loading->dests || !loading->window)
+		return report_set(err, WEIR_NOMEM, NULL, "a table of %llu tensors: out of memory",
+				  (unsigned long long)count);
+	for (uint64_t n = 0; n < count; n++)
+		loading->dests[n] = weir_dest_cuda_alloc(device);
+	return 0;
+}
+
 static int64_t thread_cpu_ns(void)
 {
 	struct timespec now;
@@ -40,20 +56,59 @@ static int64_t thread_cpu_ns(void)
 	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-static void digest_one(struct loading *loading, struct arrived *arrived)
-{
-	int64_t start = thread_cpu_ns();
-
-	arrived->digest = weir_xxh3_64(arrived->data, arrived->bytes);
-	loading->digest_ns += thread_cpu_ns() - start;
-}
-
 static void fail(struct loading *loading, const struct weir_error *err)
 {
 	if (loading->code)
 		return;
 	loading->code = err->code;
 	loading->err = *err;
+}
+
+/* Through a window of host memory. */
+static int digest_device(struct loading *loading, const struct arrived *arrived,
+			 struct weir_digest *digest, struct weir_error *err)
+{
+	int ret = 0;
+
+	for (uint64_t at = 0; ret == 0 && at < arrived->bytes; at += WINDOW) {
+		uint64_t left = arrived->bytes - at, bytes = left < WINDOW ? left : WINDOW;
+
+		ret = weir_buffer_read(arrived->buffer, at, loading->window, bytes, err);
+		if (ret == 0)
+			weir_digest_update(digest, loading->window, bytes);
+	}
+	return ret;
+}
+
+static uint64_t digest_of_device(struct loading *loading, const struct arrived *arrived)
+{
+	struct weir_error err = WEIR_ERROR_INIT;
+	struct weir_digest *digest = NULL;
+	uint8_t bytes[WEIR_DIGEST_MAX] = {0};
+	uint64_t value = 0;
+	int ret = weir_digest_create(WEIR_DIGEST_XXH3_64, &digest, &err);
+
+	if (ret == 0)
+		ret = digest_device(loading, arrived, digest, &err);
+	if (ret == 0)
+		weir_digest_value(digest, bytes);
+	else
+		fail(loading, &err);
+	for (int i = 0; i < 8; i++)
+		value = value << 8 | bytes[i];
+	weir_digest_destroy(digest);
+	return value;
+}
+
+static void digest_one(struct loading *loading, struct arrived *arrived)
+{
+	int64_t start = thread_cpu_ns();
+
+	if (loading->dests)
+		arrived->digest = digest_of_device(loading, arrived);
+	else
+		arrived->digest = weir_xxh3_64(arrived->data, arrived->bytes);
+	loading->digest_ns += thread_cpu_ns() - start;
 }
 
 static void take(struct loading *loading, struct weir_transfer *transfer,
@@ -77,13 +132,13 @@ static void take(struct loading *loading, struct weir_transfer *transfer,
 	}
 	loading->figures.bytes += done->bytes;
 	arrived->data = done->data;
+	arrived->buffer = done->buffer;
 	if (loading->digest && loading->discard)
 		digest_one(loading, arrived);
 	if (loading->discard) {
 		weir_buffer_unref(done->buffer);
 		arrived->data = NULL;
-	} else {
-		arrived->buffer = done->buffer;
+		arrived->buffer = NULL;
 	}
 }
 
@@ -149,6 +204,7 @@ int loading_run(struct loading *loading)
 	loading->load.tensor_count = selection->count;
 	loading->load.slices = selection->cuts;
 	loading->load.slice_count = selection->cut_count;
+	loading->load.dests = loading->dests;
 	progress_start(loading->label, selection->bytes);
 	cpu = value_cpu_ns();
 	wall = value_now_ns();
@@ -194,5 +250,7 @@ void loading_close(struct loading *loading)
 	if (loading->arrived)
 		loading_release(loading);
 	free(loading->arrived);
+	free(loading->dests);
+	free(loading->window);
 	*loading = (struct loading){0};
 }

@@ -2,7 +2,7 @@
 /*
  * One load, from start to the last tensor, with a clock beside it.
  *
- *	loading_open()      room for the results, once
+ *	loading_open()      room for the results, once; loading_to_device(): not in this memory
  *	loading_run()       one load; what it brought stays until the next run or the close
  *	loading_digest()    digests of what stayed: after the clock has stopped
  *	loading_close()
@@ -48,11 +48,16 @@ struct loading {
 		int status;   /* 0, or the class of its failure */
 		bool settled; /* false: it never came so far */
 	} * arrived;
-	int64_t digest_ns; /* processor time spent on digests within the run */
+	struct weir_dest *dests; /* owned; NULL: the processor's memory */
+	unsigned char *window;   /* owned; what is digested of a device's memory */
+	int64_t digest_ns;       /* processor time spent on digests within the run */
 };
 
 int loading_open(struct loading *loading, struct weir_model *model,
 		 const struct selection *selection, struct weir_error *err);
+
+/* From here on into memory of that GPU. */
+int loading_to_device(struct loading *loading, int device, struct weir_error *err);
 int loading_run(struct loading *loading);
 void loading_digest(struct loading *loading);
 

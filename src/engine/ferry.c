@@ -19,7 +19,7 @@
 #define PINNED_LEAST (1 * MIB)
 #define SLOT_BYTES   (512 * KIB)
 
-/* A crossing is asked after when it may be over: a quarter of what it took so far is waited for more. */
+/* A crossing is asked after when it may be over: an eighth of what it took so far is waited for more. */
 #define LOOK_FIRST_NS (20 * NS_PER_US)
 #define LOOK_LAST_NS  (10 * NS_PER_MS)
 
@@ -362,7 +362,7 @@ static bool has_crossed(const struct line *line, struct part *part, int64_t now_
 	int result = ask(line, part);
 
 	if (result == CU_NOT_READY) {
-		int64_t more = (now_ns - part->crossed_ns) / 4;
+		int64_t more = (now_ns - part->crossed_ns) / 8;
 
 		part->look_ns = now_ns + min_of(max_of(more, LOOK_FIRST_NS), LOOK_LAST_NS);
 		return false;

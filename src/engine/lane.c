@@ -454,14 +454,11 @@ static bool fetch(struct lane *lane, struct part *part, struct version_check *ch
 static bool end_crossings(struct lane *lane, struct version_check *checked)
 {
 	struct ferry *ferry = ferry_of(lane);
-	bool any = false;
-	struct part *part;
+	struct part *part, *last = NULL;
 
-	while (ferry && (part = ferry_next(ferry))) {
+	for (; ferry && (part = ferry_next(ferry)); last = part)
 		end_crossing(lane, part, checked);
-		any = true;
-	}
-	return any;
+	return last;
 }
 
 /* ---- Fill ---- */

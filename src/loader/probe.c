@@ -252,5 +252,6 @@ int weir_probe_machine(struct weir_ctx *ctx, weir_probe_fn *fn, void *arg, struc
 	look_at_memory(&probe);
 	probe_3fs(&probe);
 	probe_mount(&probe);
+	probe_cuda(&probe);
 	return 0;
 }

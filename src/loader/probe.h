@@ -25,6 +25,9 @@ void probe_say(const struct probe *probe, const char *name, int status, const ch
 /* 3FS: mounts, registrations, shared memory. */
 void probe_3fs(const struct probe *probe);
 
+/* GPUs: driver, devices, pinning. */
+void probe_cuda(const struct probe *probe);
+
 /* What mounting needs. */
 void probe_mount(const struct probe *probe);
 

@@ -144,22 +144,39 @@ int cuda_count(struct cuda *cuda, int *out, struct weir_error *err)
 
 /* ---- Devices ---- */
 
-static int attribute(const struct cuda_device *device, int which)
+static int attribute(const struct cuda *cuda, cu_device device, int which)
 {
 	int value = 0;
 
-	if (device->cuda->driver.device_attribute(&value, which, device->handle) != CU_OK)
-		return 0;
-	return value;
+	return cuda->driver.device_attribute(&value, which, device) == CU_OK ? value : 0;
 }
 
-static void look_at_memory(struct cuda_device *device)
+static void look_at_memory(const struct cuda *cuda, cu_device device, bool *unified, bool *coherent)
 {
-	bool tables = attribute(device, CU_DEVICE_HOST_TABLES);
+	bool tables = attribute(cuda, device, CU_DEVICE_HOST_TABLES);
 
-	device->coherent = tables && attribute(device, CU_DEVICE_MANAGED_FROM_HOST);
-	device->unified = (tables || attribute(device, CU_DEVICE_INTEGRATED)) &&
-			  attribute(device, CU_DEVICE_CONCURRENT_MANAGED);
+	*coherent = tables && attribute(cuda, device, CU_DEVICE_MANAGED_FROM_HOST);
+	*unified = (tables || attribute(cuda, device, CU_DEVICE_INTEGRATED)) &&
+		   attribute(cuda, device, CU_DEVICE_CONCURRENT_MANAGED);
+}
+
+int cuda_describe(struct cuda *cuda, int ordinal, struct cuda_about *out, struct weir_error *err)
+{
+	const struct cuda_driver *driver = &cuda->driver;
+	size_t bytes = 0;
+	cu_device device;
+	int result = driver->device_get(&device, ordinal);
+
+	*out = (struct cuda_about){{0}};
+	if (result == CU_OK)
+		result = driver->device_name(out->name, sizeof(out->name), device);
+	if (result == CU_OK)
+		result = driver->device_memory(&bytes, device);
+	if (result != CU_OK)
+		return cuda_failed(cuda, result, err, "CUDA: describing a device");
+	out->memory_bytes = bytes;
+	look_at_memory(cuda, device, &out->unified, &out->coherent);
+	return 0;
 }
 
 /* With the lock held. */
@@ -188,7 +205,7 @@ static int add_device(struct cuda *cuda, int ordinal, cu_context context, struct
 		free(device);
 		return cuda_failed(cuda, result, err, "CUDA: the context of a device");
 	}
-	look_at_memory(device);
+	look_at_memory(cuda, handle, &device->unified, &device->coherent);
 	list_push(&cuda->devices, &device->link);
 	*out = device;
 	return 0;

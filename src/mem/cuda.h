@@ -67,6 +67,15 @@ must_use int cuda_count(struct cuda *cuda, int *out, struct weir_error *err);
 must_use int cuda_device_get(struct cuda *cuda, int ordinal, struct cuda_device **out,
 			     struct weir_error *err);
 
+/* What people are told of a device; makes no context on it. */
+struct cuda_about {
+	char name[128];
+	uint64_t memory_bytes;
+	bool unified, coherent; /* as in struct cuda_device */
+};
+must_use int cuda_describe(struct cuda *cuda, int ordinal, struct cuda_about *out,
+			   struct weir_error *err);
+
 struct cuda_place {
 	struct cuda_device *device;
 	bool reached; /* the processor writes to it itself: no copy is needed */

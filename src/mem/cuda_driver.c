@@ -31,6 +31,15 @@ static const struct {
 #undef CUDA_ENTRY
 };
 
+bool cuda_driver_found(void)
+{
+	void *library = getauxval(AT_SECURE) ? NULL : dlopen(LIBRARY, RTLD_LAZY | RTLD_LOCAL);
+
+	if (library)
+		dlclose(library);
+	return library;
+}
+
 int cuda_driver_load(const struct cuda_loader *loader, struct cuda_driver *out,
 		     struct weir_error *err)
 {

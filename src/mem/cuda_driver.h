@@ -10,6 +10,7 @@
 #ifndef MEM_CUDA_DRIVER_H
 #define MEM_CUDA_DRIVER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -145,5 +146,8 @@ struct cuda_loader {
  */
 must_use int cuda_driver_load(const struct cuda_loader *loader, struct cuda_driver *out,
 			      struct weir_error *err);
+
+/* Could the library be opened?  Nothing in it is called. */
+bool cuda_driver_found(void);
 
 #endif

@@ -29,6 +29,7 @@ struct fake_cuda_how {
 	uint64_t bytes_per_second; /* of each device's copies together, each way; 0: no limit */
 	uint64_t memory_bytes;     /* of each device; 0: 1 GiB */
 	uint64_t seed;
+	bool visible; /* device memory is where its addresses say, for tests that look */
 	bool integrated, coherent; /* shares its memory with the processor; and all of it */
 };
 
@@ -60,6 +61,8 @@ enum fake_memory {
 };
 void *fake_cuda_alloc(int device, uint64_t bytes, enum fake_memory kind);
 void fake_cuda_free(void *at);
+/* Memory of the test's, which is the device's from here on. */
+void fake_cuda_adopt(int device, void *at, uint64_t bytes);
 unsigned char *fake_cuda_bytes(const void *at); /* where its bytes are */
 cu_stream fake_cuda_stream(int device);
 /* A computation that takes so long and fills memory in its end. */

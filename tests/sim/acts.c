@@ -4,6 +4,7 @@
  */
 #include "base/clock.h"
 #include "base/size.h"
+#include "lib/fake_cuda.h"
 #include "sim/sim.h"
 
 #define TAKE_MAX 16
@@ -31,6 +32,20 @@ static uint64_t random_length(uint64_t left)
 	return below(min_of(most, left + (one_in(10) ? 5000 : 0)) + 1);
 }
 
+/* The same, over there; behind work of the program's, now and then. */
+static struct weir_dest on_device(const struct want *want, struct weir_dest host)
+{
+	int device = want->at ? 0 : (int)below(2);
+	struct weir_dest dest = weir_dest_cuda_alloc(device);
+
+	dest.align = host.align;
+	if (want->alloc)
+		return dest;
+	if (one_in(20))
+		fake_cuda_compute(NULL, (int64_t)below(20) * NS_PER_MS, NULL, 0, 0);
+	return weir_dest_cuda(0, want->at, want->length, one_in(3) ? WEIR_CUDA_NO_STREAM : NULL);
+}
+
 static struct weir_dest random_dest(struct want *want)
 {
 	struct weir_dest dest = weir_dest_alloc();
@@ -45,7 +60,7 @@ static struct weir_dest random_dest(struct want *want)
 		dest.align = one_in(4) ? 1u << below(13) : 0;
 	else
 		dest = weir_dest_host(want->at, want->length);
-	return dest;
+	return world.device ? on_device(want, dest) : dest;
 }
 
 static void random_levels(struct want *want)
@@ -128,6 +143,23 @@ static struct weir_plan *random_plan(unsigned flight)
 	return plan;
 }
 
+/* Its wants have not begun: as if they had not been asked for. */
+static void take_back(unsigned flight, unsigned count)
+{
+	world.want_count -= count;
+	world.flights[flight].wants -= count;
+}
+
+/* The budget has no room for its plan. */
+static struct weir_plan *forget_writing(unsigned index, struct weir_plan *plan)
+{
+	take_back(index, (unsigned)weir_plan_count(plan));
+	weir_plan_destroy(plan);
+	weir_object_unref(world.flights[index].writes);
+	world.flights[index].writes = NULL;
+	return NULL;
+}
+
 /* An object that is written, in pieces. */
 static struct weir_plan *writing_plan(unsigned index)
 {
@@ -135,6 +167,7 @@ static struct weir_plan *writing_plan(unsigned index)
 	uint64_t size = below(200 * KIB), done = 0;
 	struct weir_plan *plan;
 	char uri[32] = "memory://o9";
+	int ret;
 
 	if (world.contents_used == CONTENTS ||
 	    weir_object_create(world.ctx, uri, size, NULL, &flight->writes, &err) < 0)
@@ -146,22 +179,17 @@ static struct weir_plan *writing_plan(unsigned index)
 		struct want *want = &world.wants[world.want_count];
 
 		*want = (struct want){.flight = index, .write = true, .length = piece};
-		sim_check(weir_plan_write(plan, flight->writes, done,
-					  content_of(flight->write_content) + done, piece,
-					  world.want_count, &err) == 0,
-			  "%s", err.message);
+		ret = weir_plan_write(plan, flight->writes, done,
+				      content_of(flight->write_content) + done, piece,
+				      world.want_count, &err);
+		if (ret == WEIR_LIMIT && world.ctx->opts.budget_bytes)
+			return forget_writing(index, plan);
+		sim_check(ret == 0, "%s", err.message);
 		world.want_count++;
 		flight->wants++;
 		done += piece;
 	}
 	return plan;
-}
-
-/* Its wants have not begun: as if they had not been asked for. */
-static void take_back(unsigned flight, unsigned count)
-{
-	world.want_count -= count;
-	world.flights[flight].wants -= count;
 }
 
 /* ---- Starting ---- */

@@ -86,6 +86,7 @@ struct world {
 	bool slow;        /* something may take longer than a transfer's patience */
 	uint64_t corrupt; /* bytes that may be wrong */
 	bool waits;       /* a call may let time pass */
+	bool device;      /* destinations are a device's memory (lib/fake_cuda.h) */
 	bool faulty;      /* faults were ordered: short reads leave rubbish behind */
 
 	struct thing things[THINGS_MAX];

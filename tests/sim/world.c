@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/size.h"
+#include "lib/fake_cuda.h"
 #include "lib/pattern.h"
 #include "sim/sim.h"
 #include "source/fault.h"
@@ -316,6 +317,42 @@ static void behave(void)
 	source_memory_behave(lanes()->core, &how);
 }
 
+/* A driver whose copies take their time, and fail. */
+static const struct cuda_driver *make_device(void)
+{
+	static const char *const calls[] = {"copy_to_device", "event_query", "stream_wait",
+					    "memory_register"};
+	struct fake_cuda_how how = {.now_ns = now_ns,
+				    .visible = true,
+				    .seed = world.seed,
+				    .latency_ns = (int64_t)below(3) * NS_PER_MS,
+				    .jitter_ns = (int64_t)below(30) * NS_PER_MS,
+				    .bytes_per_second = one_in(2) ? 0 : (1 + below(200)) * MIB,
+				    .memory_bytes = GIB};
+	const struct cuda_driver *table = fake_cuda_start(&how);
+
+	fake_cuda_adopt(0, world.arena, ARENA_BYTES);
+	if (one_in(4)) {
+		fake_cuda_fail(calls[below(array_size(calls))], 1 + (unsigned)below(10),
+			       1 + (unsigned)below(3), CU_OUT_OF_MEMORY);
+		world.allowed |= CODE_BIT(WEIR_NOMEM);
+	}
+	return table;
+}
+
+static void check_device(void)
+{
+	struct fake_cuda_counts counts;
+
+	if (!world.device)
+		return;
+	fake_cuda_counts(&counts);
+	sim_check(counts.allocations + counts.streams + counts.events + counts.pins == 0,
+		  "%llu allocations, %llu streams, %llu events, %llu pins are left on the devices",
+		  (unsigned long long)counts.allocations, (unsigned long long)counts.streams,
+		  (unsigned long long)counts.events, (unsigned long long)counts.pins);
+}
+
 void world_create(uint64_t seed)
 {
 	struct weir_error err = WEIR_ERROR_INIT;
@@ -339,6 +376,9 @@ void world_create(uint64_t seed)
 	opts.trace_events = one_in(4) ? 16 : 0;
 	world.one_direct_lane = one_in(2);
 	world.way_seed = one_in(2) ? 0 : 1 + below(UINT32_MAX);
+	world.device = one_in(4);
+	if (world.device)
+		seams.cuda = make_device();
 	sim_check(ctx_create_with(&opts, &seams, &world.ctx, &err) == 0, "%s", err.message);
 	sim_check(ctx_group(world.ctx, "memory", NULL, &group, &err) == 0, "%s", err.message);
 	behave();
@@ -368,5 +408,6 @@ void world_destroy(void)
 	sim_check(budget_used(budget) == 0, "%llu bytes were never given back to the budget",
 		  (unsigned long long)budget_used(budget));
 	budget_unref(budget);
+	check_device();
 	want_check_memory();
 }
