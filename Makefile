@@ -39,6 +39,10 @@ bench: packages
 	@$(MAKE) --no-print-directory all
 	@bench/run --build $(BUILD)
 
+# A folder that shows and measures on a machine with a GPU, where nothing can be installed.
+gpu-bundle: all
+	@tools/gpu-bundle $(BUILD)
+
 # A prefix other than the build's is set first, so that the pkg-config file says the truth.
 install: all
 	@meson configure $(BUILD) -Dprefix=$(PREFIX)
@@ -71,6 +75,7 @@ help:
 	@echo 'make test            installs what is missing, builds, and runs the tests'
 	@echo 'make test-peers      the same with published packages (PyTorch, safetensors, fastsafetensors ...)'
 	@echo 'make bench           measures, beside the best other tools'
+	@echo 'make gpu-bundle      a folder that shows and measures on a machine with a GPU'
 	@echo 'make install         into $$(DESTDIR)$$(PREFIX); PREFIX is /usr unless given'
 	@echo 'make format          lays out the code as .clang-format says'
 	@echo 'make check           everything that must hold before a change lands (.ci/run)'
