@@ -32,6 +32,16 @@ from weir.stream import stream
 
 __version__ = version()
 
+
+def __getattr__(name: str) -> object:
+    """What not every program needs is imported when it is asked for."""
+    if name != "safe_open":
+        raise AttributeError(f"module 'weir' has no attribute {name!r}")
+    from weir.safe import safe_open
+
+    return safe_open
+
+
 __all__ = [
     "ArgumentError",
     "Buffer",
@@ -60,6 +70,7 @@ __all__ = [
     "load",
     "open",
     "open_object",
+    "safe_open",
     "stream",
     "version",
 ]

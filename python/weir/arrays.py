@@ -10,12 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from weir.errors import Unsupported
 
-def kind(dtype: str, shape: Sequence[int]) -> tuple[Any, tuple[int, ...]]:
-    """NumPy's type, and the array's shape; `weir.Unsupported` where NumPy cannot hold it."""
+def kind(name: str, dtype: str, shape: Sequence[int]) -> tuple[Any, tuple[int, ...]]:
+    """NumPy's type, and the array's shape; `weir.Unsupported` where NumPy cannot hold that tensor."""
     from weir.frameworks import dtypes, numpy
 
-    return numpy.native(dtype), dtypes.layout("NumPy", dtype, shape)
+    try:
+        return numpy.native(dtype), dtypes.layout("NumPy", dtype, shape)
+    except Unsupported as error:
+        raise Unsupported(f"tensor {name!r}: {error.message}") from None
 
 
 def wrap(buffer: Any, kind: tuple[Any, tuple[int, ...]]) -> Any:

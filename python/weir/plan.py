@@ -138,7 +138,7 @@ class Plan:
         if out is not None:
             where, part.array = _place_out(out, part), out
         elif self._adapter is None:
-            part.kind = arrays.kind(part.dtype, part.shape)
+            part.kind = arrays.kind(str(part.tag), part.dtype, part.shape)
         else:
             part.adapter = self._adapter
             if not self._borrow:

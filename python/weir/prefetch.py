@@ -17,11 +17,14 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from weir import frameworks, slicing
+from weir import slicing
 from weir.errors import Closed
+from weir.safe import File, as_safetensors, refuse
 
 if TYPE_CHECKING:
-    from weir.safe import File
+    from weir import _native
+    from weir.loading import Loading
+    from weir.plan import Plan
 
 
 def boxes_of(file: File, plan: Mapping[str, slice | None] | None) -> dict[str, slicing.Box]:
@@ -35,8 +38,6 @@ def boxes_of(file: File, plan: Mapping[str, slice | None] | None) -> dict[str, s
 
 
 def _box(file: File, name: str, rows: slice | None) -> slicing.Box:
-    from weir.safe import refuse
-
     box = slicing.whole(file.info(name).shape)
     if rows is None:
         return box
@@ -53,22 +54,17 @@ def _box(file: File, name: str, rows: slice | None) -> slicing.Box:
 class Loader:
     """Tensors under way.  Each is handed out once, by `take` or by iterating.
 
-    Any number of threads may take from one loader.  The first failure of the load is raised by
-    whoever asks for a tensor that did not arrive.
+    Any number of threads may take from one loader.  A tensor that could not be read raises its failure
+    when it is asked for, once; the others are there all the same.
     """
 
-    def __init__(
-        self, file: File, boxes: Mapping[str, slicing.Box], adapter: frameworks.Adapter
-    ) -> None:
-        plan, self._arrays = file.plan(boxes, adapter)
-        self._names = list(boxes)
-        self._adapter = adapter
-        self._there: set[str] = set()
-        self._errors: dict[str, Exception] = {}
+    def __init__(self, plan: Plan) -> None:
+        self._names = plan.tags
+        self._left = set(plan.tags)  # not handed out yet
+        self._done: dict[str, _native.Done] = {}  # of those, the ones that have ended
         self._changed = threading.Condition()
         self._waiting = False  # one thread waits for the transfer, the others for that thread
-        self._closed = False
-        self._transfer = plan.start()
+        self._loading: Loading | None = plan.start()
 
     def names(self) -> list[str]:
         """The names that this loader hands out, in the order of the file."""
@@ -79,13 +75,12 @@ class Loader:
 
     def take(self, name: str) -> Any:
         """One tensor; waits until its bytes are there."""
-        from weir.safe import refuse
-
+        if name not in self._names:
+            refuse(f"{name} is not in the prefetch plan")
         with self._changed:
-            if name not in self._names:
-                refuse(f"{name} is not in the prefetch plan")
-            while name not in self._there and name not in self._errors:
-                if name not in self._arrays:
+            while name not in self._done:
+                self._check_open()
+                if name not in self._left:
                     refuse(f"{name} was taken already")
                 self._wait()
             return self._hand_out(name)
@@ -94,23 +89,24 @@ class Loader:
         """``(name, tensor)`` of all that were not taken, as their bytes arrive."""
         while True:
             with self._changed:
-                while not self._there and not self._errors and self._arrays:
+                while self._left and not self._done:
                     self._wait()
-                name = next(iter(self._there or self._errors), None)
-                if name is None:
+                if not self._left:
                     return
-                item = name, self._hand_out(name)
-            yield item
+                name = next(iter(self._done))
+                tensor = self._hand_out(name)
+            yield name, tensor
+            del tensor  # the caller's is the only one
 
     def close(self) -> None:
         """Stops the load and lets go of what was not taken; what was taken lives on."""
         with self._changed:
-            self._closed = True
-            self._transfer.cancel()
-            self._there.clear()
-            self._errors.clear()
-            self._arrays.clear()
+            loading, self._loading = self._loading, None
+            self._left.clear()
+            self._done.clear()
             self._changed.notify_all()
+        if loading:
+            loading.cancel()
 
     def __enter__(self) -> Loader:
         return self
@@ -118,46 +114,32 @@ class Loader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _check_open(self) -> None:
+        if self._loading is None:
+            raise as_safetensors(Closed("this loader was closed"))
+
     def _hand_out(self, name: str) -> Any:
-        array = self._arrays.pop(name, None)
-        self._there.discard(name)
-        error = self._errors.pop(name, None)
-        if error:
-            raise error
-        return self._adapter.give(array)
+        done = self._done.pop(name)
+        self._left.discard(name)
+        if done.error:
+            raise as_safetensors(done.error)
+        return done.tag.give(done.buffer)
 
     def _wait(self) -> None:
         """Until something changed; called, and left, with the lock held."""
-        from weir.safe import as_safetensors
-
-        if self._closed:
-            raise as_safetensors(Closed("this loader was closed"))
-        if self._waiting:
+        loading = self._loading
+        if self._waiting or loading is None:
             self._changed.wait()
             return
         self._waiting = True
         self._changed.release()
-        dones: list[Any] = []
+        dones: list[_native.Done] = []
         try:
-            dones = self._transfer.wait()
+            dones = loading.wait()
         finally:
             self._changed.acquire()
             self._waiting = False
             self._changed.notify_all()
         for done in dones:
-            self._settle(done)
-        if not dones:
-            self._give_up()
-
-    def _give_up(self) -> None:
-        """Nothing will arrive any more; what did not, never will."""
-        for name in self._arrays.keys() - self._there - self._errors.keys():
-            self._errors[name] = Closed(f"the load ended before {name}")
-
-    def _settle(self, done: Any) -> None:
-        if done.tag not in self._arrays or done.released:
-            return
-        if done.error:
-            self._errors[done.tag] = done.error
-        else:
-            self._there.add(done.tag)
+            if done.tag.tag in self._left and not done.released:
+                self._done[done.tag.tag] = done

@@ -21,13 +21,13 @@ import operator
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from errno import EISDIR
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from weir import _native, frameworks, slicing
+from weir import _native, slicing
 from weir.errors import ArgumentError, Closed, ContentError, Error, Unsupported
 from weir.frameworks import dtypes
+from weir.plan import Plan
 
 if TYPE_CHECKING:
     from weir.prefetch import Loader
@@ -126,20 +126,15 @@ def _fitting(framework: str, device: str) -> None:
 
 
 class File:
-    """An open file and where its tensors go; shared by a handle and what came out of it."""
+    """An open file and where its tensors go; shared by a handle and what came out of it.
+
+    The device is looked for at the first read, as safetensors does: a handle can be had without it.
+    """
 
     def __init__(self, path: str, framework: str, device: str) -> None:
         self.model = _open(path)
         self.framework = framework
         self.device = device
-        self._adapter: frameworks.Adapter | None = None
-
-    @property
-    def adapter(self) -> frameworks.Adapter:
-        """Made at the first read, as with safetensors: only then the device has to be there."""
-        if self._adapter is None:
-            self._adapter = frameworks.find(self.framework, self.device)
-        return self._adapter
 
     def info(self, name: object) -> _native.TensorInfo:
         info = self.model.tensors.get(_str(name))
@@ -152,35 +147,20 @@ class File:
         infos = self.model.tensors
         return sorted(infos, key=lambda name: (infos[name].offset, infos[name].nbytes))
 
+    def plan(self, boxes: Mapping[str, slicing.Box], device: str) -> Plan:
+        """A plan of those parts of those tensors."""
+        plan = Plan(self.framework, device, context=self.model.context)
+        for name, box in boxes.items():
+            cuts = list(slicing.dims_of(box, self.info(name).shape))
+            plan.tensor(self.model, name, slices=cuts or None)
+        return plan
+
     def read(self, boxes: Mapping[str, slicing.Box]) -> dict[str, Any]:
-        """Those parts of those tensors, in one transfer."""
+        """Those parts, in one transfer."""
         try:
-            plan, arrays = self.plan(boxes, self.adapter)
-            transfer = plan.start()
-            while dones := transfer.wait():
-                for done in dones:
-                    if done.error:
-                        raise done.error
-            transfer.finish()
+            return self.plan(boxes, self.device).run()
         except (ContentError, Unsupported) as error:
             raise as_safetensors(error) from None
-        return {name: self.adapter.give(array) for name, array in arrays.items()}
-
-    def plan(
-        self, boxes: Mapping[str, slicing.Box], adapter: frameworks.Adapter
-    ) -> tuple[_native.Plan, dict[str, Any]]:
-        """A plan of those parts, and the arrays that they go to."""
-        plan = _native.Plan(self.model.context)
-        arrays: dict[str, Any] = {}
-        for name, box in boxes.items():
-            info = self.info(name)
-            shape = slicing.box_shape(box)
-            arrays[name] = array = frameworks.empty(adapter, name, info.dtype, shape)
-            place = adapter.place(array)
-            cuts = slicing.dims_of(box, info.shape)
-            into = (place.address, place.nbytes, array)
-            plan.tensor(self.model, name, into=into, slices=cuts or None)
-        return plan, arrays
 
 
 def _open(path: str) -> _native.Model:
@@ -199,8 +179,7 @@ def _open(path: str) -> _native.Model:
 # ---- What handles give ----
 
 
-@dataclass(frozen=True, slots=True)
-class TensorMeta:
+class TensorMeta(NamedTuple):
     """A tensor's header entry; no data is read for it."""
 
     dtype: str
@@ -354,4 +333,4 @@ class safe_open:
         _fitting(file.framework, place)
         if operator.index(threads) < 1:
             refuse("prefetch needs at least one thread")
-        return Loader(file, boxes_of(file, plan), frameworks.find(file.framework, place))
+        return Loader(file.plan(boxes_of(file, plan), place))

@@ -13,7 +13,7 @@ import safetensors
 import torch
 
 import weir
-from weir.safe import safe_open
+from weir import safe_open
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using a non-tuple sequence")
 

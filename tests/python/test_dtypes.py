@@ -69,7 +69,7 @@ def test_numpy_cell_refused_without_ml_dtypes(tmp_path, dtype, without_ml_dtypes
     for framework in (None, "numpy"):
         with pytest.raises(weir.Unsupported) as caught:
             weir.load(path, framework=framework)
-        assert str(caught.value).endswith(said)
+        assert str(caught.value) == f"tensor 't': {said}"
         assert list(weir.load(path, names=["u"], framework=framework)) == ["u"]
 
 
@@ -81,7 +81,7 @@ def test_rows_that_do_not_fill_bytes_are_refused(tmp_path, dtype):
     for framework in (None, "numpy"):
         with pytest.raises(weir.Unsupported) as caught:
             weir.load(path, framework=framework)
-        assert str(caught.value).endswith(said)
+        assert str(caught.value) == f"tensor 't': {said}"
 
 
 def test_numpy_is_on_the_cpu():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import weir
-from weir.safe import safe_open
+from weir import safe_open
 
 SHAPE = (64, 32)
 
