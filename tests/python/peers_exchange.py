@@ -136,3 +136,24 @@ def test_one_tensor_does_not_keep_another(path):
     storages = {array.untyped_storage().data_ptr() for array in arrays.values()}
     assert len(storages) == len(arrays)
     assert all(array.untyped_storage().nbytes() == array.nbytes for array in arrays.values())
+
+
+def flags_at(address):
+    """The kernel's flags of the mapping that an address lies in."""
+    inside = False
+    with open("/proc/self/smaps") as smaps:
+        for line in smaps:
+            first = line.split()[0]
+            if "-" in first and not first.endswith(":"):
+                start, end = (int(part, 16) for part in first.split("-"))
+                inside = start <= address < end
+            elif inside and first == "VmFlags:":
+                return line.split()[1:]
+    return []
+
+
+@pytest.mark.parametrize("framework", ["torch", "numpy", "jax"])
+def test_large_arrays_lie_in_huge_pages(framework):
+    adapter = weir.frameworks.find(framework, "cpu")
+    array = adapter.empty("F32", (4 << 20,))
+    assert "hg" in flags_at(adapter.place(array).address + (8 << 20))

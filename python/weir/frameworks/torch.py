@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 
 from weir._native import Tensor
-from weir.frameworks import dtypes
+from weir.frameworks import dtypes, pages
 
 
 @functools.cache
@@ -64,7 +64,11 @@ class Adapter:
 
     def empty(self, dtype: str, shape: Sequence[int]) -> torch.Tensor:
         kind = native(dtype)
-        return torch.empty(dtypes.layout(self.name, dtype, shape), dtype=kind, device=self._home)
+        shape = dtypes.layout(self.name, dtype, shape)
+        array = torch.empty(shape, dtype=kind, device=self._home)
+        if self._home.type == "cpu":
+            pages.advise(array.data_ptr(), array.nbytes)
+        return array
 
     def place(self, array: torch.Tensor) -> dtypes.Place:
         if self._home.type != "cuda":
