@@ -54,8 +54,8 @@ def _box(file: File, name: str, rows: slice | None) -> slicing.Box:
 class Loader:
     """Tensors under way.  Each is handed out once, by `take` or by iterating.
 
-    Any number of threads may take from one loader.  A tensor that could not be read raises its failure
-    when it is asked for, once; the others are there all the same.
+    Any number of threads may take from one loader.  A tensor that could not be read raises its
+    failure when it is asked for, once; the others are there all the same.
     """
 
     def __init__(self, plan: Plan) -> None:

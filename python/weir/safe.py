@@ -6,9 +6,9 @@
         whole = file.get_tensor("embedding")
         part = file.get_slice("embedding")[1024:2048]    # reads those rows and nothing else
 
-Methods, answers and refusals are those of safetensors 0.9, file for file; docs/python.md lists where
-this one does more.  A handle may be used by any number of threads.  Tensors own their memory: closing
-the handle does not touch them.
+Methods, answers and refusals are those of safetensors 0.9; docs/python.md lists where this one does
+more.  A handle may be used by any number of threads.  Tensors own their memory: closing the handle
+does not touch them.
 
 Failures are `weir.Error`.  Where safetensors raises its SafetensorError, so does weir: in a program
 that has imported safetensors the exception is of that class, too.
@@ -52,7 +52,9 @@ _DEVICES = ("cpu", "mps", "cuda", "npu", "xpu", "xla", "mlu", "musa", "hpu")
 
 @functools.cache
 def _joined(kind: type[Error], other: type[Exception]) -> type[Error]:
-    return type(kind.__name__, (kind, other), {"__doc__": kind.__doc__, "__module__": kind.__module__})
+    return type(
+        kind.__name__, (kind, other), {"__doc__": kind.__doc__, "__module__": kind.__module__}
+    )
 
 
 def as_safetensors(error: Error) -> Error:
@@ -103,7 +105,7 @@ def _number(text: str) -> int:
 
 
 def device_of(device: object) -> str:
-    """A device in one spelling: safetensors knows ``"cuda"``, ``"cuda:1"``, 1, None (the CPU), ..."""
+    """A device in one spelling; safetensors knows ``"cuda"``, ``"cuda:1"``, 1, None (the CPU)."""
     if device is None:
         return "cpu"
     if isinstance(device, int) and device >= 0:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writing safetensors files: what `weir.numpy` and `weir.torch` share.
 
-Tensors stand in the order in which safetensors puts them (the widest types first, then by name), back to
-back, behind a header that is filled up to a multiple of 8 bytes.  So the same tensors make the same file.
-A file appears under its name when it is whole, and not before.
+Tensors stand in the order in which safetensors puts them (the widest types first, then by name),
+back to back, behind a header that is filled up to a multiple of 8 bytes.  So the same tensors make
+the same file.  A file appears under its name when it is whole, and not before.
 """
 
 from __future__ import annotations

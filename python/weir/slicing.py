@@ -5,8 +5,8 @@ An expression becomes a `Cut`: the box of elements that has to be read, and what
 the array that comes out of it.  Nothing is read here.
 
 There are two rule books, as in the safetensors package.  `strict` is its own: integers, slices with
-a positive step, one ellipsis; bounds must lie inside the tensor.  `lenient` is PyTorch's, which that
-package uses for PyTorch: there, what is not a plain cut (masks, lists, tensors) is left to PyTorch.
+a positive step, one ellipsis; bounds must lie inside the tensor.  `lenient` is PyTorch's, which
+that package uses for PyTorch: what is not a plain cut there (masks, lists) is left to PyTorch.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _finish(box: list[tuple[int, int]], after: list[Any]) -> Cut:
 
 
 def _stepped(start: int, stop: int, step: int) -> tuple[tuple[int, int], slice]:
-    """The smallest run that holds every step-th element, and the slice that picks those out of it."""
+    """The smallest run that holds every step-th element, and the slice that picks those out."""
     if stop <= start:
         return (start, start), slice(None, None, 1)
     count = (stop - start - 1) // step + 1
@@ -138,7 +138,9 @@ class _Strict:
         stop = size if stop is None else stop
         if start >= size or stop > size:
             index = start if start >= size else stop - 1
-            self._bad(items, f"index {index} out of bounds for tensor dimension #{dim} of size {size}")
+            self._bad(
+                items, f"index {index} out of bounds for tensor dimension #{dim} of size {size}"
+            )
         return ((item, stop), 0) if isinstance(item, int) else _stepped(start, stop, step)
 
     def _bad(self, items: list[Any], reason: str) -> NoReturn:

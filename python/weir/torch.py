@@ -79,7 +79,9 @@ def _check_shared(tensors: Tensors) -> None:
     )
     for (device, _, end, name), (other_device, start, _, other) in pairwise(runs):
         if device == other_device and start < end:
-            raise Error(f"tensors {name!r} and {other!r} share memory: save one of them", code="ARG")
+            raise Error(
+                f"tensors {name!r} and {other!r} share memory: save one of them", code="ARG"
+            )
 
 
 def _entry(name: str, tensor: torch.Tensor) -> saving.Entry:

@@ -93,7 +93,9 @@ def test_parts_of_one_storage_may_be_saved():
 
 
 def test_types_that_files_lack():
-    with pytest.raises(weir.Unsupported, match="tensor 'a': files have no type for torch.complex128"):
+    with pytest.raises(
+        weir.Unsupported, match="tensor 'a': files have no type for torch.complex128"
+    ):
         weir.torch.save({"a": torch.zeros(1, dtype=torch.complex128)})
 
 

@@ -17,7 +17,19 @@ from weir import safe_open
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using a non-tuple sequence")
 
-SHAPES = [(), (1,), (5,), (0,), (3, 4), (4, 0), (2, 3, 4), (1, 1), (2, 0, 3), (7, 2, 1), (2, 2, 2, 2)]
+SHAPES = [
+    (),
+    (1,),
+    (5,),
+    (0,),
+    (3, 4),
+    (4, 0),
+    (2, 3, 4),
+    (1, 1),
+    (2, 0, 3),
+    (7, 2, 1),
+    (2, 2, 2, 2),
+]
 NUMPY = ["BOOL", "U8", "I8", "I16", "U16", "F16", "I32", "U32", "F32", "C64", "F64", "I64", "U64"]
 PYTORCH = NUMPY + ["BF16"] + [dtype for dtype in files.BITS if dtype.startswith("F8")]
 WIDE = ("F64", "I64", "U64")  # JAX has them by an option only
@@ -87,7 +99,7 @@ def index_of(rng, shape):
 
 
 def undefined(index, framework):
-    """Reversed slices make safetensors fail inside, or panic; on two ellipses PyTorch reads past its sizes."""
+    """Reversed slices make safetensors panic; on two ellipses PyTorch reads past its sizes."""
     items = index if isinstance(index, tuple) else (index,)
     if framework == "pt":
         return sum(i is ... for i in items) > 1
@@ -139,7 +151,9 @@ def test_slices_are_the_same_or_refused_alike(tmp_path, framework, cases):
 
 def test_F4_in_pairs_is_the_same(tmp_path):
     path = tmp_path / "m.safetensors"
-    files.write(path, {"a": ("F4", (4, 8)), "b": ("F4", (6,)), "odd": ("F4", (2, 3)), "e": ("F4", (2, 0))})
+    files.write(
+        path, {"a": ("F4", (4, 8)), "b": ("F4", (6,)), "odd": ("F4", (2, 3)), "e": ("F4", (2, 0))}
+    )
     ours, theirs = safe_open(path, "pt"), safetensors.safe_open(path, "pt")
     for name in ("a", "b", "e"):
         assert bits(ours.get_tensor(name)) == bits(theirs.get_tensor(name))

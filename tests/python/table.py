@@ -4,7 +4,7 @@
 A cell says what an array's type is, and under which message it is refused where that can be:
 
     `float32`                      works, as that type
-    `uint8`, packed                works; the last dimension counts bytes (or pairs, for PyTorch's F4)
+    `uint8`, packed                works; the last dimension counts bytes
     `ml_dtypes.bfloat16` or [A]    works, or is refused with message A
     [C]                            is refused with message C
 """

@@ -107,7 +107,8 @@ def test_lenient_leaves_the_rest_to_others(index):
 
 def test_lenient_adds_dimensions_and_clamps():
     array = np.arange(12).reshape(3, 4)
-    for index in [None, (0, None), (None, ..., slice(1, 99)), slice(-2, None), slice(9, 3), np.int64(1)]:
+    plain = [None, (0, None), (None, ..., slice(1, 99)), slice(-2, None), slice(9, 3), np.int64(1)]
+    for index in plain:
         got = apply(array, slicing.lenient(index, (3, 4)))
         assert np.array_equal(got, array[index])
         assert got.shape == array[index].shape

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frameworks: whose memory tensors land in, and whose arrays come out.
 
-``framework="NAME"`` means the module ``weir.frameworks.NAME``, which is imported then and not before.
-Its class ``Adapter`` is what `Adapter` below describes.  Where no framework is named, weir allocates,
-and hands out NumPy arrays that look at its memory (weir/arrays.py).
+``framework="NAME"`` means the module ``weir.frameworks.NAME``, which is imported then and not
+before.  Its class ``Adapter`` is what `Adapter` below describes.  Where no framework is named, weir
+allocates, and hands out NumPy arrays that look at its memory (weir/arrays.py).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Adapter(Protocol):
         """What the caller gets, once the bytes are there."""
 
     def borrow(self, tensor: Tensor) -> Any:
-        """An array that looks at weir's memory, and keeps it alive; no copy where that is possible."""
+        """An array that looks at weir's memory and keeps it alive; without a copy where possible."""
 
 
 def find(name: str, device: object = None) -> Adapter:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """JAX arrays, for ``framework="jax"``.
 
-JAX's arrays are never written to once they exist.  On the CPU, the bytes are read into memory that is
-aligned as XLA wants it, which JAX then takes over without a copy.  On a GPU they are read into a
+JAX's arrays are never written to once they exist.  On the CPU, the bytes are read into memory that
+is aligned as XLA wants it, which JAX then takes over without a copy.  On a GPU they are read into a
 fresh array, before anybody else sees it.
 """
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Huge pages for large arrays that other libraries allocate.
 
-Fresh memory costs a fault for each page that is first written to: with pages of 4 KiB, more time than
-reading takes.  NumPy asks for huge pages itself.
+Fresh memory costs a fault for each page that is first written to: with pages of 4 KiB, more time
+than reading takes.  NumPy asks for huge pages itself.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _madvise() -> Callable[[int, int, int], int]:
 
 
 def advise(address: int, nbytes: int) -> None:
-    """Asks for huge pages in that memory, if it is large; what the kernel answers does not matter."""
+    """Asks for huge pages in that memory, if it is large; the kernel may answer what it likes."""
     if nbytes >= _WORTH_IT:
         start = -(-address // _PAGE) * _PAGE
         end = (address + nbytes) // _PAGE * _PAGE

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """PyTorch tensors, for ``framework="torch"``.
 
-A tensor's memory is PyTorch's own (``torch.empty`` on the device), and holds that tensor only.  On the
-CPU and on CUDA devices the bytes are read straight into it; for other devices they are read to the
-CPU and moved by PyTorch.
+A tensor's memory is PyTorch's own (``torch.empty`` on the device), and holds that tensor only.  On
+the CPU and on CUDA devices the bytes are read straight into it; for other devices they are read to
+the CPU and moved by PyTorch.
 """
 
 from __future__ import annotations
