@@ -2,6 +2,8 @@
 """Memory that passes between weir and the frameworks without a copy, told by its address."""
 
 import gc
+import random
+import weakref
 
 import files
 import jax
@@ -157,3 +159,35 @@ def test_large_arrays_lie_in_huge_pages(framework):
     adapter = weir.frameworks.find(framework, "cpu")
     array = adapter.empty("F32", (4 << 20,))
     assert "hg" in flags_at(adapter.place(array).address + (8 << 20))
+
+
+def test_C_55_a_budget_bounds_what_torch_allocates(tmp_path, monkeypatch):
+    """A budget of 1.25 times the largest tensor is enough for a model of 20 times that."""
+    rng = random.Random(3)
+    largest = 4 << 20
+    sizes = [rng.randint(1, largest) for _ in range(42)] + [largest]
+    content = files.write(tmp_path / "m", {f"t{n}": ("U8", (s,)) for n, s in enumerate(sizes)})
+    assert sum(sizes) > 20 * largest
+    live = peak = 0
+    empty = on_torch.Adapter.empty
+
+    def gone(nbytes):
+        nonlocal live
+        live -= nbytes
+
+    def counted(self, dtype, shape):
+        nonlocal live, peak
+        array = empty(self, dtype, shape)
+        live += array.nbytes
+        peak = max(peak, live)
+        weakref.finalize(array, gone, array.nbytes)
+        return array
+
+    monkeypatch.setattr(on_torch.Adapter, "empty", counted)
+    seen = set()
+    for name, tensor in weir.stream(tmp_path / "m", framework="torch", budget=largest * 5 // 4):
+        assert torch_bytes(tensor) == content[name]
+        seen.add(name)
+        del tensor
+    assert len(seen) == len(sizes)
+    assert largest <= peak <= largest * 5 // 4
