@@ -96,11 +96,21 @@ def test_no_cuda_device_is_a_clear_error(tmp_path, device):
     assert isinstance(caught.value, weir.ArgumentError)
 
 
-@pytest.mark.parametrize("device", ["bogus", "meta", "cuda:x", 1.5])
+@pytest.mark.parametrize("device", ["bogus", "meta", "cuda:x", 1.5, "mps", "xpu:0"])
 def test_torch_devices_that_cannot_be(tmp_path, device):
     files.write(tmp_path / "m", {"a": ("F32", (2,))})
     with pytest.raises(weir.ArgumentError, match="PyTorch has no device"):
         weir.load(tmp_path / "m", framework="torch", device=device)
+
+
+def test_for_other_devices_torch_moves_the_tensor(monkeypatch):
+    monkeypatch.setattr(on_torch, "_parse", lambda device: torch.device("vulkan"))
+    monkeypatch.setattr(on_torch, "_other", lambda device: None)
+    adapter = on_torch.Adapter("vulkan")
+    array = adapter.empty("F32", (2, 3))
+    assert array.device.type == "cpu" and adapter.place(array).device is None
+    adapter.device = torch.device("meta")
+    assert adapter.give(array).device.type == "meta"
 
 
 # ---- JAX ----

@@ -35,17 +35,25 @@ def _parse(device: object) -> torch.device:
     try:
         return torch.device(device)  # type: ignore[arg-type]
     except (RuntimeError, TypeError, ModuleNotFoundError) as error:
-        dtypes.refuse_device("PyTorch", device, str(error).split("\n")[0])
+        dtypes.refuse_device("PyTorch", str(device), str(error).split("\n")[0])
 
 
 def _cuda(device: torch.device) -> torch.device:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if count == 0:
-        dtypes.refuse_device("PyTorch", device, "it finds no CUDA device on this machine")
+        dtypes.refuse_device("PyTorch", str(device), "it finds no CUDA device on this machine")
     index = torch.cuda.current_device() if device.index is None else device.index
     if index >= count:
-        dtypes.refuse_device("PyTorch", device, f"it finds {count} CUDA device(s)")
+        dtypes.refuse_device("PyTorch", str(device), f"it finds {count} CUDA device(s)")
     return torch.device("cuda", index)
+
+
+def _other(device: torch.device) -> None:
+    """Devices that PyTorch alone can reach: it says whether they are there."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, ImportError) as error:
+        dtypes.refuse_device("PyTorch", str(device), str(error).split("\n")[0])
 
 
 class Adapter:
@@ -59,8 +67,10 @@ class Adapter:
             dtypes.refuse_device(self.name, device, "its tensors have no memory")
         if self.device.type == "cuda":
             self.device = _cuda(self.device)
-        direct = self.device.type in ("cpu", "cuda")
-        self._home = self.device if direct else torch.device("cpu")
+        self._home = self.device
+        if self.device.type not in ("cpu", "cuda"):
+            _other(self.device)
+            self._home = torch.device("cpu")
 
     def empty(self, dtype: str, shape: Sequence[int]) -> torch.Tensor:
         kind = native(dtype)
