@@ -56,6 +56,7 @@ static void json_counters(struct json *json, const struct weir_counters *counter
 	json_uint(json, "bytes_requested", counters->bytes_requested);
 	json_uint(json, "bytes_delivered", counters->bytes_delivered);
 	json_uint(json, "bytes_copied", counters->bytes_copied);
+	json_uint(json, "bytes_device", counters->bytes_device);
 	json_uint(json, "bytes_direct", counters->bytes_direct);
 	json_uint(json, "bytes_cached", counters->bytes_cached);
 	json_uint(json, "bytes_over", counters->bytes_over);

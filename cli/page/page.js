@@ -71,6 +71,7 @@ const KINDS = {
 	cached: {color: "--cached", text: "copied from the page cache"},
 	write: {color: "--write", text: "written"},
 	copy: {color: "--copy", text: "copied out of staging"},
+	device: {color: "--device", text: "copied to or from a GPU"},
 	populate: {color: "--populate", text: "memory made"},
 	wait: {color: "--wait", text: "lane waits"},
 };
@@ -99,13 +100,13 @@ function makeRows(events) {
 		byRow.get(key).events.push(event);
 	}
 	const rows = [...byRow.values()];
-	const order = ["populate", "copy", "wait"];
+	const order = ["populate", "copy", "device", "wait"];
 	rows.sort((a, b) => (b.transfer - a.transfer) ||
 		  (a.transfer ? a.key.localeCompare(b.key, "en", {numeric: true})
 			      : order.indexOf(a.key) - order.indexOf(b.key)));
 	for (const row of rows) {
 		row.tracks = pack(row.events);
-		row.label = row.transfer ? row.key : {populate: "memory", copy: "copies", wait: "waits"}[row.key] || row.key;
+		row.label = row.transfer ? row.key : {populate: "memory", copy: "copies", device: "GPU", wait: "waits"}[row.key] || row.key;
 		row.bar = row.transfer ? Math.max(2, Math.min(9, 170 / row.tracks))
 				       : Math.max(3, Math.min(12, 60 / row.tracks));
 	}

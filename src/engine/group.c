@@ -65,13 +65,17 @@ void group_destroy(struct group *group)
 	free(group);
 }
 
-static uint32_t lanes_wanted(const struct weir_ctx *ctx)
+/* A GPU's bus is faster than four processors copy. */
+#define LANES_DEVICES_MAX 8
+
+static uint32_t lanes_wanted(const struct weir_ctx *ctx, bool devices)
 {
+	long most = devices ? LANES_DEVICES_MAX : LANES_DEFAULT_MAX;
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
 	if (ctx->opts.lanes)
 		return ctx->opts.lanes;
-	return (uint32_t)min_of(max_of(cpus, 1L), (long)LANES_DEFAULT_MAX);
+	return (uint32_t)min_of(max_of(cpus, 1L), most);
 }
 
 /* The first lane must be had; fewer of the others only make copying slower. */
@@ -106,7 +110,7 @@ static int prepare_devices(struct group *group, struct weir_error *err)
 
 int group_start(struct group *group, bool devices, struct weir_error *err)
 {
-	uint32_t wanted = lanes_wanted(group->ctx);
+	uint32_t wanted = lanes_wanted(group->ctx, devices);
 	int ret = 0;
 
 	lock_take(&group->lock);
@@ -197,7 +201,7 @@ void group_choice(struct group *group, struct weir_choice *out)
 	const struct weir_ctx *ctx = group->ctx;
 
 	*out = (struct weir_choice){.direct = 1};
-	out->lanes = lanes_wanted(ctx);
+	out->lanes = lanes_wanted(ctx, false);
 	out->depth = ctx->opts.depth ? ctx->opts.depth : DEPTH_START;
 	out->request_bytes = group_request_bytes(group, NULL);
 	group->source->ops->choice(group->source, out);

@@ -44,6 +44,7 @@ struct lane {
 	uint32_t flying_count;
 	uint32_t seen_epoch;
 	uint64_t seen_calls;
+	bool hurry; /* what was submitted last is to be reaped before more is */
 
 	bool running;
 	pthread_t thread;
@@ -55,14 +56,9 @@ static const struct source_ops *ops_of(const struct lane *lane)
 	return lane->group->source->ops;
 }
 
-static bool may_read_direct(const struct group *group, uint32_t index)
-{
-	return index == 0 || !(group->source->ops->features & SOURCE_ONE_DIRECT_LANE);
-}
-
 bool lane_may_read_direct(const struct lane *lane)
 {
-	return may_read_direct(lane->group, lane->index);
+	return lane->index == 0 || !(ops_of(lane)->features & SOURCE_ONE_DIRECT_LANE);
 }
 
 static struct ferry *ferry_of(const struct lane *lane)
@@ -294,7 +290,6 @@ static bool crosses(struct lane *lane, struct part *part, uint64_t arrived, int 
 	       ferry_begin(ferry_of(lane), part, (uint32_t)(part - lane->parts), arrived);
 }
 
-/* What a request brought is where it belongs. */
 static void do_books(struct part *part, uint64_t arrived, int code, int os_errno,
 		     struct extent **finished)
 {
@@ -477,6 +472,8 @@ static bool fill_one(struct lane *lane, struct version_check *checked)
 	list_remove(&part->link);
 	list_push(&lane->flying, &part->link);
 	lane->flying_count++;
+	/* The processor has just copied it: it crosses while the next one is copied. */
+	lane->hurry = part->device && part->request.way == WAY_BUFFERED;
 	part->request.result = WEIR_CANCELLED;
 	part->request.os_errno = 0;
 	if (part->device && part->request.op == REQUEST_WRITE)
@@ -571,10 +568,11 @@ bool lane_step(struct lane *lane, int64_t deadline_ns)
 	bool full;
 	unsigned n;
 
-	while (fill_one(lane, &checked))
+	lane->hurry = false;
+	while (!lane->hurry && fill_one(lane, &checked))
 		filled = true;
 	full = lane->flying_count >= lane->depth.now;
-	n = reap(lane, ended, deadline_ns);
+	n = reap(lane, ended, lane->hurry ? 0 : deadline_ns);
 	checked.object = NULL; /* what landed now is checked now */
 	for (unsigned i = 0; i < n; i++) {
 		bytes += (uint64_t)max_of(ended[i]->result, INT64_C(0));

@@ -12,6 +12,7 @@
 #include "engine/context.h"
 #include "engine/group.h"
 #include "lib/check.h"
+#include "lib/fake_cuda.h"
 #include "lib/pattern.h"
 #include "source/front.h"
 #include "weir/weir.h"
@@ -79,15 +80,20 @@ static int wrap(struct source **source, void *arg, struct weir_error *error)
 	return 0;
 }
 
-static void open_ctx(void)
+static void open_ctx_with(const struct cuda_driver *driver)
 {
 	struct pool_opts opts = {.sys = sys_real(), .keep_bytes = UINT64_MAX, .shared = true};
-	struct ctx_seams seams = {.wrap = wrap};
+	struct ctx_seams seams = {.wrap = wrap, .cuda = driver};
 	struct group *group;
 
 	check_int(ctx_create_with(NULL, &seams, &ctx, &err), 0);
 	check_int(ctx_group(ctx, "memory", NULL, &group, &err), 0);
 	check_int(pool_create(&opts, &group->pool, &err), 0);
+}
+
+static void open_ctx(void)
+{
+	open_ctx_with(NULL);
 }
 
 #define SIZE (9 * MIB + 777)
@@ -228,9 +234,39 @@ static void without_room_what_weir_allocates_is_staged(void)
 	weir_ctx_destroy(ctx);
 }
 
+/* Slots for a device are of shared memory too, and pinned where they are: one copy, the device's. */
+static void what_goes_to_a_device_passes_through_shared_memory_that_is_pinned(void)
+{
+	struct fake_cuda_how how = {.latency_ns = 100000};
+	struct fake_cuda_counts counts;
+	struct weir_counters counters;
+	struct weir_object *object;
+	struct weir_plan *plan;
+	struct weir_done done;
+	void *at;
+
+	open_ctx_with(fake_cuda_start(&how));
+	at = fake_cuda_alloc(0, SIZE, FAKE_DEVICE);
+	object = open_object(3, SIZE);
+	check_int(weir_plan_create(ctx, &plan, &err), 0);
+	check_int(weir_plan_object(plan, object, weir_dest_cuda(0, at, SIZE, NULL), 0, &err), 0);
+	run(plan, &counters, &done);
+	check_int(pattern_check(fake_cuda_bytes(at), 3, 0, SIZE), SIZE);
+	check_int(outside, 0);
+	check_int(counters.bytes_device, SIZE);
+	fake_cuda_counts(&counts);
+	check_int(counts.unpinned_copies, 0);
+	check(counts.pins > 0);
+	weir_object_unref(object);
+	weir_ctx_destroy(ctx);
+	fake_cuda_counts(&counts);
+	check_int(counts.pins, 0);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test tests[] = {
+		TEST(what_goes_to_a_device_passes_through_shared_memory_that_is_pinned),
 		TEST(what_weir_allocates_is_reached),
 		TEST(the_callers_memory_is_staged),
 		TEST(what_is_written_is_staged),
