@@ -27,6 +27,11 @@ void ops_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
 void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t to,
 		const char *to_name, unsigned flags);
 
+/* The same for a name in a directory that is open, or two of them: 0 or an errno. */
+int ops_remove_at(struct front *front, int dir, const char *name, int flags);
+int ops_move_at(struct front *front, const struct reached *from, const char *name,
+		const struct reached *to, const char *to_name);
+
 /* ops_attr.c */
 void ops_getattr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *info);
 void ops_setattr(fuse_req_t req, fuse_ino_t node, struct stat *attr, int what,
@@ -75,5 +80,14 @@ void ops_copy_file_range(fuse_req_t req, fuse_ino_t from, off_t from_offset,
 void ops_ioctl(fuse_req_t req, fuse_ino_t node, unsigned command, void *arg,
 	       struct fuse_file_info *info, unsigned flags, const void *in, size_t in_bytes,
 	       size_t out_bytes);
+
+/*
+ * ops_ioctl_names.c: ioctls that change names, by the caller's own rights: 0 or an errno.  in: as many bytes
+ * as the command's number says.
+ */
+int ops_ioctl_names(fuse_req_t req, fuse_ino_t node, unsigned command, const void *in);
+
+/* ops_ioctl_tree.c: a name and all that is beneath it, by the rights that this thread has now. */
+int ops_remove_tree(struct front *front, int dir, const char *name);
 
 #endif

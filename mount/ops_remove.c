@@ -32,22 +32,29 @@ static int identity_at(int dir, const char *name, struct identity *identity, boo
 	return error;
 }
 
-static int remove_in(struct front *front, fuse_ino_t parent, const char *name, int flags)
+int ops_remove_at(struct front *front, int dir, const char *name, int flags)
 {
 	struct identity identity;
-	struct reached at;
 	bool last;
+	int error = identity_at(dir, name, &identity, &last);
+
+	if (!error && unlinkat(dir, name, flags))
+		error = errno;
+	if (!error)
+		lost_name(front, &identity, last);
+	return error;
+}
+
+static int remove_in(struct front *front, fuse_ino_t parent, const char *name, int flags)
+{
+	struct reached at;
 	int error = is_virtual_error(front, parent, name);
 
 	if (!error)
 		error = reach(front->tree, parent, &at);
 	if (error)
 		return error;
-	error = identity_at(at.fd, name, &identity, &last);
-	if (!error && unlinkat(at.fd, name, flags))
-		error = errno;
-	if (!error)
-		lost_name(front, &identity, last);
+	error = ops_remove_at(front, at.fd, name, flags);
 	reach_end(front->tree, &at);
 	return error;
 }
@@ -104,6 +111,14 @@ static int rename_ends(struct front *front, struct end *from, struct end *to, un
 	else
 		lost_name(front, &to->identity, to->last);
 	return 0;
+}
+
+int ops_move_at(struct front *front, const struct reached *from, const char *name,
+		const struct reached *to, const char *to_name)
+{
+	struct end from_end = {.at = *from, .name = name}, to_end = {.at = *to, .name = to_name};
+
+	return rename_ends(front, &from_end, &to_end, 0);
 }
 
 void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t to_parent,

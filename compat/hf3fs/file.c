@@ -59,21 +59,8 @@ HF3FS_API int hf3fs_extract_mount_point(char *hf3fs_mount_point, int size, const
 
 /* ---- Calls that the daemon carries out ---- */
 
-struct hardlink {
-	uint64_t parent;
-	char name[256];
-};
-_Static_assert(sizeof(struct hardlink) == 264, "as the ioctl's number says");
-
-struct punch_hole {
-	int32_t count;
-	uint64_t flags;
-	uint64_t start[USRBIO_RANGES_MAX], end[USRBIO_RANGES_MAX];
-};
-_Static_assert(sizeof(struct punch_hole) == 16016, "as the ioctl's number says");
-
 /* The directory's number and the last component of a path; 0 or an errno. */
-static int split(const char *path, struct hardlink *out)
+static int split(const char *path, struct usrbio_ioc_hardlink *out)
 {
 	const struct sys *sys = sys_real();
 	const char *slash = strrchr(path, '/');
@@ -100,7 +87,7 @@ static int split(const char *path, struct hardlink *out)
 HF3FS_API int hf3fs_hardlink(const char *target, const char *link_name)
 {
 	const struct sys *sys = sys_real();
-	struct hardlink what = {0};
+	struct usrbio_ioc_hardlink what = {0};
 	int fd, ret;
 
 	if (!target || !link_name)
@@ -118,7 +105,7 @@ HF3FS_API int hf3fs_hardlink(const char *target, const char *link_name)
 
 HF3FS_API int hf3fs_punchhole(int fd, int n, const size_t *start, const size_t *end, size_t flags)
 {
-	struct punch_hole *what;
+	struct usrbio_ioc_punch_hole *what;
 	int ret;
 
 	if (n < 0 || n > USRBIO_RANGES_MAX || (n > 0 && (!start || !end)))

@@ -169,19 +169,41 @@ static inline void usrbio_store_words(void *shared, const void *from, size_t byt
 #define USRBIO_IOC_MOVE            0x4218680eu
 #define USRBIO_IOC_REMOVE          0x4110680fu
 
-struct usrbio_hardlink {
-	uint64_t parent;
-	char name[256];
+#define USRBIO_IOC_NAME_MAX 256 /* of a name in these, its end included */
+
+/* On a file: another name for it. */
+struct usrbio_ioc_hardlink {
+	uint64_t parent; /* st_ino of a directory, as in all of these */
+	char name[USRBIO_IOC_NAME_MAX];
 };
 
-struct usrbio_punch_hole {
+/* On a file: ranges [start, end) that become holes. */
+struct usrbio_ioc_punch_hole {
 	int32_t count;
-	uint32_t padding;
 	uint64_t flags;
 	uint64_t start[USRBIO_RANGES_MAX], end[USRBIO_RANGES_MAX];
 };
-_Static_assert(sizeof(struct usrbio_hardlink) == 264 && sizeof(struct usrbio_punch_hole) == 16016,
-	       "the numbers above carry these sizes");
+
+/* On the directory `parent`. */
+struct usrbio_ioc_move {
+	uint64_t parent;
+	char name[USRBIO_IOC_NAME_MAX];
+	uint64_t to_parent;
+	char to_name[USRBIO_IOC_NAME_MAX];
+	uint8_t to_trash;
+};
+struct usrbio_ioc_remove {
+	uint64_t parent;
+	char name[USRBIO_IOC_NAME_MAX];
+	uint8_t recursive;
+};
+_Static_assert(sizeof(struct usrbio_ioc_hardlink) == 264 &&
+		       sizeof(struct usrbio_ioc_punch_hole) == 16016 &&
+		       sizeof(struct usrbio_ioc_move) == 536 &&
+		       offsetof(struct usrbio_ioc_move, to_trash) == 528 &&
+		       sizeof(struct usrbio_ioc_remove) == 272 &&
+		       offsetof(struct usrbio_ioc_remove, recursive) == 264,
+	       "as the ioctls' numbers say");
 
 /* ---- Names ---- */
 
