@@ -74,19 +74,34 @@ static bool grow(struct batch *batch)
 	return true;
 }
 
-/* (address, length, owner): memory that the caller vouches for. */
+static bool is_address(PyObject *into)
+{
+	Py_ssize_t size = PyTuple_Size(into);
+
+	if (size == 3 || size == 5)
+		return true;
+	PyErr_SetString(PyExc_TypeError, "memory is (address, length, owner[, device, stream])");
+	return false;
+}
+
+/* Memory that the caller vouches for: of the host, or of a CUDA device. */
 static bool take_address(PyObject *into, struct batch_place *place, struct weir_dest *dest)
 {
-	uint64_t address, length;
+	bool on_device = PyTuple_Size(into) == 5;
+	uint64_t address, length, device = 0, stream = 0;
 
-	if (PyTuple_Size(into) != 3 || !native_u64(PyTuple_GetItem(into, 0), &address) ||
-	    !native_u64(PyTuple_GetItem(into, 1), &length)) {
-		if (!PyErr_Occurred())
-			PyErr_SetString(PyExc_TypeError, "memory is (address, length, owner)");
+	if (!is_address(into) || !native_u64(PyTuple_GetItem(into, 0), &address) ||
+	    !native_u64(PyTuple_GetItem(into, 1), &length))
 		return false;
-	}
+	if (on_device && (!native_u64(PyTuple_GetItem(into, 3), &device) ||
+			  !native_u64(PyTuple_GetItem(into, 4), &stream)))
+		return false;
 	place->owner = Py_NewRef(PyTuple_GetItem(into, 2));
-	*dest = weir_dest_host((void *)(uintptr_t)address, length);
+	if (on_device)
+		*dest = weir_dest_cuda((int)device, (void *)(uintptr_t)address, length,
+				       (void *)(uintptr_t)stream);
+	else
+		*dest = weir_dest_host((void *)(uintptr_t)address, length);
 	return true;
 }
 
@@ -147,9 +162,11 @@ struct batch_place *batch_find(struct batch *batch, uint64_t number, struct batc
 bool batch_next_of(struct batch *batch, PyObject *tag, uint32_t *at, uint64_t *number)
 {
 	for (; *at < batch->count; (*at)++) {
-		PyObject *own = batch->places[*at].tag;
+		PyObject *own = Py_XNewRef(batch->places[*at].tag);
+		bool same = own && (own == tag || PyObject_RichCompareBool(own, tag, Py_EQ) == 1);
 
-		if (own && (own == tag || PyObject_RichCompareBool(own, tag, Py_EQ) == 1)) {
+		Py_XDECREF(own);
+		if (same) {
 			*number = (uint64_t)batch->serial << 32 | (*at)++;
 			return true;
 		}

@@ -50,8 +50,10 @@ static void context_dealloc(PyObject *object)
 	struct native_context *self = (struct native_context *)object;
 	PyTypeObject *type = Py_TYPE(object);
 
-	Py_BEGIN_ALLOW_THREADS weir_ctx_destroy(self->ctx);
-	Py_END_ALLOW_THREADS PyObject_Free(object);
+	Py_BEGIN_ALLOW_THREADS
+	weir_ctx_destroy(self->ctx);
+	Py_END_ALLOW_THREADS
+	PyObject_Free(object);
 	Py_DECREF(type);
 }
 
@@ -88,8 +90,10 @@ static PyObject *context_trim(PyObject *self, PyObject *none)
 	uint64_t bytes;
 
 	(void)none;
-	Py_BEGIN_ALLOW_THREADS bytes = weir_ctx_trim(((struct native_context *)self)->ctx);
-	Py_END_ALLOW_THREADS return PyLong_FromUnsignedLongLong(bytes);
+	Py_BEGIN_ALLOW_THREADS
+	bytes = weir_ctx_trim(((struct native_context *)self)->ctx);
+	Py_END_ALLOW_THREADS
+	return PyLong_FromUnsignedLongLong(bytes);
 }
 
 static PyObject *context_counters(PyObject *self, PyObject *none)
@@ -112,9 +116,10 @@ static PyObject *context_choice(PyObject *self, PyObject *uri)
 	if (!bytes)
 		return NULL;
 	path = PyBytes_AsString(bytes);
-	Py_BEGIN_ALLOW_THREADS ret = weir_ctx_choice(((struct native_context *)self)->ctx, path,
-						     &choice, &err);
-	Py_END_ALLOW_THREADS Py_DECREF(bytes);
+	Py_BEGIN_ALLOW_THREADS
+	ret = weir_ctx_choice(((struct native_context *)self)->ctx, path, &choice, &err);
+	Py_END_ALLOW_THREADS
+	Py_DECREF(bytes);
 	if (ret < 0)
 		return native_raise(native_state_of(self), &err);
 	return Py_BuildValue("{s:s,s:N,s:I,s:I,s:K}", "kind", choice.kind, "direct",
@@ -132,9 +137,10 @@ static PyObject *context_write_trace(PyObject *self, PyObject *path)
 	if (!bytes)
 		return NULL;
 	name = PyBytes_AsString(bytes);
-	Py_BEGIN_ALLOW_THREADS ret = weir_ctx_trace_write(((struct native_context *)self)->ctx,
-							  name, &err);
-	Py_END_ALLOW_THREADS Py_DECREF(bytes);
+	Py_BEGIN_ALLOW_THREADS
+	ret = weir_ctx_trace_write(((struct native_context *)self)->ctx, name, &err);
+	Py_END_ALLOW_THREADS
+	Py_DECREF(bytes);
 	if (ret < 0)
 		return native_raise(native_state_of(self), &err);
 	Py_RETURN_NONE;
@@ -150,9 +156,11 @@ static PyObject *context_put_memory(PyObject *self, PyObject *args)
 
 	if (!PyArg_ParseTuple(args, "sy*", &name, &data))
 		return NULL;
-	Py_BEGIN_ALLOW_THREADS ret = weir_memory_put(((struct native_context *)self)->ctx, name,
-						     data.buf, (uint64_t)data.len, &err);
-	Py_END_ALLOW_THREADS PyBuffer_Release(&data);
+	Py_BEGIN_ALLOW_THREADS
+	ret = weir_memory_put(((struct native_context *)self)->ctx, name, data.buf,
+			      (uint64_t)data.len, &err);
+	Py_END_ALLOW_THREADS
+	PyBuffer_Release(&data);
 	if (ret < 0)
 		return native_raise(native_state_of(self), &err);
 	Py_RETURN_NONE;

@@ -64,8 +64,10 @@ static bool copy_bytes(struct share *share, const struct native_buffer *buffer)
 		PyErr_NoMemory();
 		return false;
 	}
-	Py_BEGIN_ALLOW_THREADS memcpy(share->copy, buffer->data, bytes);
-	Py_END_ALLOW_THREADS return true;
+	Py_BEGIN_ALLOW_THREADS
+	memcpy(share->copy, buffer->data, bytes);
+	Py_END_ALLOW_THREADS
+	return true;
 }
 
 static struct share *share_of(const struct native_tensor *self, bool copy)
@@ -136,13 +138,23 @@ struct asked {
 	bool copy;
 };
 
+/* Two numbers; anything else is a TypeError. */
+static bool read_pair(PyObject *pair, int *first, int *second, const char *told)
+{
+	if (!PyTuple_Check(pair) || PyTuple_Size(pair) != 2) {
+		PyErr_SetString(PyExc_TypeError, told);
+		return false;
+	}
+	return PyArg_ParseTuple(pair, "ii", first, second);
+}
+
 static bool only_host(PyObject *device)
 {
 	int kind, number;
 
 	if (!device || device == Py_None)
 		return true;
-	if (!PyArg_ParseTuple(device, "ii;dl_device is (kind, number)", &kind, &number))
+	if (!read_pair(device, &kind, &number, "dl_device is (kind, number)"))
 		return false;
 	if (kind == DL_CPU)
 		return true;
@@ -169,8 +181,8 @@ static bool read_asked(PyObject *args, PyObject *kwargs, struct asked *asked)
 	    !no_stream(stream) || !only_host(device))
 		return false;
 	asked->major = asked->minor = 0;
-	if (version != Py_None && !PyArg_ParseTuple(version, "ii;max_version is (major, minor)",
-						    &asked->major, &asked->minor))
+	if (version != Py_None &&
+	    !read_pair(version, &asked->major, &asked->minor, "max_version is (major, minor)"))
 		return false;
 	if (asked->major > 1)
 		asked->minor = 1;

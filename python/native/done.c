@@ -19,45 +19,52 @@ static PyStructSequence_Field done_fields[] = {
 PyStructSequence_Desc native_done_desc = {"weir._native.Done", "The end of one extent.",
 					  done_fields, 6};
 
-static PyObject *error_of(struct native_state *state, const struct weir_done *done)
-{
-	struct weir_error err = WEIR_ERROR_INIT;
+/* What has to be known of a completion before Python code runs: by then its transfer may be gone. */
+struct told {
+	PyObject *tag, *owner; /* references; owner NULL where weir allocated */
+	struct weir_error err;
+};
 
-	if (done->status == 0)
-		Py_RETURN_NONE;
-	if (!done->transfer || weir_transfer_error(done->transfer, done, &err) == 0) {
-		err.code = done->status;
-		snprintf(err.message, sizeof(err.message), "%s", weir_code_text(done->status));
-	}
-	return native_exception(state, &err);
+static void read_error(const struct weir_done *done, struct weir_error *err)
+{
+	*err = (struct weir_error)WEIR_ERROR_INIT;
+	if (done->status == 0 ||
+	    (done->transfer && weir_transfer_error(done->transfer, done, err) != 0))
+		return;
+	err->code = done->status;
+	snprintf(err->message, sizeof(err->message), "%s", weir_code_text(done->status));
 }
 
-/* Takes over the completion's buffer. */
+/* Takes over the completion's buffer and the reference to the owner. */
 static PyObject *buffer_of(struct native_state *state, const struct weir_done *done,
-			   const struct batch_place *place)
+			   PyObject *owner)
 {
-	if (done->status != 0)
+	if (done->status != 0) {
+		Py_XDECREF(owner);
 		Py_RETURN_NONE;
-	if (place->owner)
-		return Py_NewRef(place->owner);
-	return native_buffer_new(state, done->buffer, done->data, done->bytes);
+	}
+	return owner ? owner : native_buffer_new(state, done->buffer, done->data, done->bytes);
 }
 
 static PyObject *make(struct native_state *state, const struct weir_done *done, struct batch *batch,
 		      struct batch_place *place)
 {
-	PyObject *values[] = {
-		Py_NewRef(place->tag),
-		buffer_of(state, done, place),
-		PyLong_FromUnsignedLongLong(done->bytes),
-		error_of(state, done),
-		PyBool_FromLong((done->flags & WEIR_DONE_LENT) != 0),
-		PyBool_FromLong((done->flags & WEIR_DONE_RELEASED) != 0),
-	};
+	struct told told = {Py_NewRef(place->tag), Py_XNewRef(place->owner), WEIR_ERROR_INIT};
 
+	read_error(done, &told.err);
 	if (!(done->flags & WEIR_DONE_LENT))
 		batch_let_go(batch, place);
-	return native_struct(state->done_type, values, 6);
+	return native_struct(
+		state->done_type,
+		(PyObject *[]){
+			told.tag,
+			buffer_of(state, done, told.owner),
+			PyLong_FromUnsignedLongLong(done->bytes),
+			done->status ? native_exception(state, &told.err) : Py_NewRef(Py_None),
+			PyBool_FromLong((done->flags & WEIR_DONE_LENT) != 0),
+			PyBool_FromLong((done->flags & WEIR_DONE_RELEASED) != 0),
+		},
+		6);
 }
 
 static struct batch_place *find(struct native_transfer *transfer, uint64_t number,
@@ -72,14 +79,14 @@ static struct batch_place *find(struct native_transfer *transfer, uint64_t numbe
 	return NULL;
 }
 
-PyObject *native_dones(struct native_state *state, struct native_transfer *transfer,
+PyObject *native_dones(struct native_state *state, struct native_transfer *const *first,
 		       const struct weir_done *done, int count)
 {
 	PyObject *list = PyList_New(0);
 
 	for (int i = 0; i < count; i++) {
 		struct batch *home;
-		struct batch_place *place = find(transfer, done[i].tag, &home);
+		struct batch_place *place = find(*first, done[i].tag, &home);
 		PyObject *one = NULL;
 
 		if (!place || !list) {

@@ -13,6 +13,7 @@ struct native_plan {
 	struct weir_plan *plan; /* NULL: a transfer has taken it */
 	struct batch *batch;
 	PyObject *models; /* list of those that are read, each in use */
+	bool filling;     /* an addition is under way: no other, and no start */
 };
 
 struct native_queue {
@@ -32,6 +33,7 @@ struct native_transfer {
 	int64_t stall_ns; /* patience; negative: for ever */
 	unsigned busy;    /* calls under way without the interpreter's lock */
 	bool ending;      /* no further ones */
+	bool lent;        /* finish has said so: its object does not wait again */
 };
 
 /* ---- plan.c ---- */
@@ -50,9 +52,9 @@ PyObject *native_start(PyObject *plan, PyObject *args, PyObject *kwargs);
 
 /*
  * Completions as a list of Done.  Takes over what they hold, also when it fails.  Those of transfers
- * that are not on the list beginning at `transfer` are dropped.
+ * that are not on the list are dropped; it may change meanwhile.
  */
-PyObject *native_dones(struct native_state *state, struct native_transfer *transfer,
+PyObject *native_dones(struct native_state *state, struct native_transfer *const *first,
 		       const struct weir_done *done, int count);
 
 /* One at a time is slow, and many are memory on the stack. */

@@ -34,7 +34,8 @@ static void let_go(struct native_model *self)
 	struct weir_model *model = self->model;
 
 	self->model = NULL;
-	Py_BEGIN_ALLOW_THREADS weir_model_close(model);
+	Py_BEGIN_ALLOW_THREADS
+	weir_model_close(model);
 	Py_END_ALLOW_THREADS
 }
 
@@ -104,8 +105,8 @@ static int open_request(struct weir_ctx *ctx, const char *uri, const struct weir
 		ret = weir_model_open_start(ctx, uri, opts, queue, 0, &request, err);
 	if (ret == 0) {
 		do {
-			Py_BEGIN_ALLOW_THREADS ret = weir_queue_wait(queue, &done, 1,
-								     NATIVE_SLICE_NS, err);
+			Py_BEGIN_ALLOW_THREADS
+			ret = weir_queue_wait(queue, &done, 1, NATIVE_SLICE_NS, err);
 			Py_END_ALLOW_THREADS
 		} while (ret == WEIR_TIMEOUT && PyErr_CheckSignals() == 0);
 		ret = weir_model_open_finish(request, out, err);
@@ -127,9 +128,10 @@ static int open_list(struct weir_ctx *ctx, PyObject *list, const struct weir_mod
 	}
 	for (Py_ssize_t i = 0; i < count; i++)
 		uris[i] = PyBytes_AsString(PyList_GetItem(list, i));
-	Py_BEGIN_ALLOW_THREADS ret = weir_model_open_list(ctx, uris, (uint64_t)count, opts, out,
-							  err);
-	Py_END_ALLOW_THREADS PyMem_Free(uris);
+	Py_BEGIN_ALLOW_THREADS
+	ret = weir_model_open_list(ctx, uris, (uint64_t)count, opts, out, err);
+	Py_END_ALLOW_THREADS
+	PyMem_Free(uris);
 	return ret;
 }
 
@@ -257,18 +259,25 @@ static bool is_open(struct native_model *self)
 	return false;
 }
 
-/* Makes the dict of all tensors, once. */
-static PyObject *tensors_of(struct native_model *self)
+/* Around what makes many objects: the collector may run Python code that closes the model. */
+static bool begin(struct native_model *self)
+{
+	return is_open(self) &&
+	       native_model_use(native_state_of((PyObject *)self), (PyObject *)self);
+}
+
+static PyObject *end(struct native_model *self, PyObject *result)
+{
+	native_model_release(self);
+	return result;
+}
+
+static PyObject *make_tensors(struct native_model *self)
 {
 	struct native_state *state = native_state_of((PyObject *)self);
-	uint64_t count;
-	PyObject *dict;
+	uint64_t count = weir_model_tensor_count(self->model);
+	PyObject *dict = PyDict_New();
 
-	if (self->tensors)
-		return self->tensors;
-	if (!is_open(self) || !(dict = PyDict_New()))
-		return NULL;
-	count = weir_model_tensor_count(self->model);
 	for (uint64_t i = 0; dict && i < count; i++) {
 		const struct weir_tensor *tensor = weir_model_tensor(self->model, i);
 		PyObject *name = name_of(tensor);
@@ -279,8 +288,21 @@ static PyObject *tensors_of(struct native_model *self)
 		Py_XDECREF(info);
 		Py_XDECREF(name);
 	}
-	self->tensors = dict;
 	return dict;
+}
+
+/* The dict of all tensors; borrowed. */
+static PyObject *tensors_of(struct native_model *self)
+{
+	PyObject *dict = self->tensors ? self->tensors
+			 : begin(self) ? end(self, make_tensors(self))
+				       : NULL;
+
+	if (!self->tensors)
+		self->tensors = dict;
+	else if (self->tensors != dict)
+		Py_XDECREF(dict); /* another thread was faster */
+	return self->tensors;
 }
 
 static PyObject *model_tensors(PyObject *self, void *none)
@@ -436,7 +458,7 @@ static PyObject *model_shards(PyObject *object, void *none)
 	PyObject *shards;
 
 	(void)none;
-	if (!is_open(self))
+	if (!begin(self))
 		return NULL;
 	count = weir_model_shard_count(self->model);
 	shards = PyTuple_New((Py_ssize_t)count);
@@ -446,7 +468,7 @@ static PyObject *model_shards(PyObject *object, void *none)
 		if (!shard || PyTuple_SetItem(shards, (Py_ssize_t)i, shard) < 0)
 			Py_CLEAR(shards);
 	}
-	return shards;
+	return end(self, shards);
 }
 
 /* Of all files together; where two say different things of a key, the first one's word. */
@@ -456,8 +478,9 @@ static PyObject *model_metadata(PyObject *object, void *none)
 	PyObject *merged;
 
 	(void)none;
-	if (!is_open(self) || !(merged = PyDict_New()))
+	if (!begin(self))
 		return NULL;
+	merged = PyDict_New();
 	for (uint64_t i = 0; merged && i < weir_model_shard_count(self->model); i++) {
 		PyObject *dict = metadata_of(self, i);
 
@@ -465,7 +488,7 @@ static PyObject *model_metadata(PyObject *object, void *none)
 			Py_CLEAR(merged);
 		Py_XDECREF(dict);
 	}
-	return merged;
+	return end(self, merged);
 }
 
 static PyObject *model_warnings(PyObject *object, void *none)
@@ -475,8 +498,9 @@ static PyObject *model_warnings(PyObject *object, void *none)
 	PyObject *list;
 
 	(void)none;
-	if (!is_open(self) || !(list = PyList_New(0)))
+	if (!begin(self))
 		return NULL;
+	list = PyList_New(0);
 	for (uint64_t i = 0; list && (warning = weir_model_warning(self->model, i)); i++) {
 		PyObject *text = PyUnicode_DecodeUTF8(warning, (Py_ssize_t)strlen(warning),
 						      "surrogateescape");
@@ -485,7 +509,7 @@ static PyObject *model_warnings(PyObject *object, void *none)
 			Py_CLEAR(list);
 		Py_XDECREF(text);
 	}
-	return list;
+	return end(self, list);
 }
 
 static PyObject *model_format(PyObject *object, void *none)

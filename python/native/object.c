@@ -23,8 +23,10 @@ static void object_dealloc(PyObject *object)
 	struct native_object *self = (struct native_object *)object;
 	PyTypeObject *type = Py_TYPE(object);
 
-	Py_BEGIN_ALLOW_THREADS weir_object_unref(self->object);
-	Py_END_ALLOW_THREADS Py_DECREF((PyObject *)self->context);
+	Py_BEGIN_ALLOW_THREADS
+	weir_object_unref(self->object);
+	Py_END_ALLOW_THREADS
+	Py_DECREF((PyObject *)self->context);
 	PyObject_Free(object);
 	Py_DECREF(type);
 }
@@ -37,9 +39,10 @@ static PyObject *open_with(struct native_state *state, struct native_context *co
 	const char *path = PyBytes_AsString(uri);
 	int ret;
 
-	Py_BEGIN_ALLOW_THREADS ret = weir_object_open(context->ctx, path, opts, &object, &err);
-	Py_END_ALLOW_THREADS return ret < 0 ? native_raise(state, &err)
-					    : (PyObject *)wrap(state, context, object);
+	Py_BEGIN_ALLOW_THREADS
+	ret = weir_object_open(context->ctx, path, opts, &object, &err);
+	Py_END_ALLOW_THREADS
+	return ret < 0 ? native_raise(state, &err) : (PyObject *)wrap(state, context, object);
 }
 
 PyObject *native_open_object(PyObject *module, PyObject *args, PyObject *kwargs)
@@ -92,8 +95,11 @@ static PyObject *object_stat(PyObject *object, PyObject *none)
 	int ret;
 
 	(void)none;
-	Py_BEGIN_ALLOW_THREADS ret = weir_object_stat(self->object, &stat, &err);
-	Py_END_ALLOW_THREADS if (ret < 0) return native_raise(state, &err);
+	Py_BEGIN_ALLOW_THREADS
+	ret = weir_object_stat(self->object, &stat, &err);
+	Py_END_ALLOW_THREADS
+	if (ret < 0)
+		return native_raise(state, &err);
 	return native_struct(state->stat_type,
 			     (PyObject *[]){PyLong_FromUnsignedLongLong(stat.size_bytes),
 					    PyFloat_FromDouble((double)stat.modified_ns / 1e9),

@@ -2,8 +2,8 @@
 /*
  * Plans: which bytes go where.
  *
- * Destinations are writable buffers, or (address, length, owner) for memory that another library
- * allocated.  Either is kept alive from here until nothing can write to it any more.
+ * Destinations are writable buffers, or (address, length, owner[, device, stream]) for memory that another
+ * library allocated.  Either is kept alive from here until nothing can write to it any more.
  */
 #include "flight.h"
 
@@ -24,6 +24,7 @@ static PyObject *plan_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 		return NULL;
 	self->plan = NULL;
 	self->batch = NULL;
+	self->filling = false;
 	self->models = PyList_New(0);
 	self->context = native_context_of(state, context);
 	if (self->models && self->context && (self->batch = batch_create(state)) &&
@@ -64,9 +65,12 @@ struct native_plan *native_plan_of(struct native_state *state, PyObject *object)
 		PyErr_SetString(PyExc_TypeError, "expected a native Plan");
 		return NULL;
 	}
-	if (self->plan)
+	if (self->plan && !self->filling)
 		return self;
-	native_raise_code(state, WEIR_CLOSED, "this plan was started");
+	if (self->filling)
+		native_raise_code(state, WEIR_ARG, "something is being added to this plan");
+	else
+		native_raise_code(state, WEIR_CLOSED, "this plan was started");
 	return NULL;
 }
 
@@ -164,28 +168,47 @@ static PyObject *add_tensor(struct native_plan *self, struct native_model *model
 	return added(self, ret, &err);
 }
 
-static PyObject *plan_tensor(PyObject *object, PyObject *args, PyObject *kwargs)
+/* The plan, for an addition during which Python code may run; filled() ends it. */
+static struct native_plan *fill(PyObject *object)
+{
+	struct native_plan *self = native_plan_of(native_state_of(object), object);
+
+	if (self)
+		self->filling = true;
+	return self;
+}
+
+static PyObject *filled(struct native_plan *self, PyObject *result)
+{
+	self->filling = false;
+	return result;
+}
+
+static PyObject *tensor(struct native_plan *self, PyObject *args, PyObject *kwargs)
 {
 	static const char *const names[] = {"model",  "tensor", "into", "tag",
 					    "slices", "align",  NULL};
-	struct native_state *state = native_state_of(object);
-	struct native_plan *self = native_plan_of(state, object);
-	PyObject *model, *tensor, *into = NULL, *tag = NULL, *cuts = NULL, *result = NULL;
+	PyObject *model, *which, *into = NULL, *tag = NULL, *cuts = NULL, *result = NULL;
 	struct weir_slice *slices = NULL;
 	unsigned count, align = 0;
 	uint64_t index;
 
-	if (!self ||
-	    !PyArg_ParseTupleAndKeywords(args, kwargs, "OO|$OOOI", (char **)names, &model, &tensor,
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|$OOOI", (char **)names, &model, &which,
 					 &into, &tag, &cuts, &align) ||
-	    !reads(self, model) ||
-	    !native_model_index((struct native_model *)model, tensor, &index))
+	    !reads(self, model) || !native_model_index((struct native_model *)model, which, &index))
 		return NULL;
 	if (read_slices(cuts, &slices, &count))
 		result = add_tensor(self, (struct native_model *)model, index, into,
-				    tag ? tag : tensor, align, slices, count);
+				    tag ? tag : which, align, slices, count);
 	PyMem_Free(slices);
 	return result;
+}
+
+static PyObject *plan_tensor(PyObject *object, PyObject *args, PyObject *kwargs)
+{
+	struct native_plan *self = fill(object);
+
+	return self ? filled(self, tensor(self, args, kwargs)) : NULL;
 }
 
 /* ---- Ranges ---- */
@@ -198,19 +221,17 @@ static bool is_object(struct native_state *state, PyObject *object)
 	return false;
 }
 
-static PyObject *plan_range(PyObject *object, PyObject *args, PyObject *kwargs)
+static PyObject *range(struct native_plan *self, PyObject *args, PyObject *kwargs)
 {
 	static const char *const names[] = {"object", "offset", "length", "into", "tag", NULL};
-	struct native_state *state = native_state_of(object);
-	struct native_plan *self = native_plan_of(state, object);
+	struct native_state *state = native_state_of((PyObject *)self);
 	struct weir_error err = WEIR_ERROR_INIT;
 	PyObject *from, *into = NULL, *tag = Py_None;
 	unsigned long long offset, length;
 	struct weir_dest dest;
 	uint64_t number;
 
-	if (!self ||
-	    !PyArg_ParseTupleAndKeywords(args, kwargs, "OKK|$OO", (char **)names, &from, &offset,
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OKK|$OO", (char **)names, &from, &offset,
 					 &length, &into, &tag) ||
 	    !is_object(state, from) || !batch_add(self->batch, tag, into, false, &dest, &number))
 		return NULL;
@@ -218,6 +239,13 @@ static PyObject *plan_range(PyObject *object, PyObject *args, PyObject *kwargs)
 		     weir_plan_range(self->plan, ((struct native_object *)from)->object, offset,
 				     length, dest, number, &err),
 		     &err);
+}
+
+static PyObject *plan_range(PyObject *object, PyObject *args, PyObject *kwargs)
+{
+	struct native_plan *self = fill(object);
+
+	return self ? filled(self, range(self, args, kwargs)) : NULL;
 }
 
 /* ---- All of it ---- */

@@ -62,15 +62,15 @@ static PyObject *queue_wait(PyObject *object, PyObject *args, PyObject *kwargs)
 		return NULL;
 	max = max < NATIVE_DONE_MAX ? max : NATIVE_DONE_MAX;
 	do {
-		Py_BEGIN_ALLOW_THREADS ret = weir_queue_wait(self->queue, done, max,
-							     native_slice(&slices), &err);
+		Py_BEGIN_ALLOW_THREADS
+		ret = weir_queue_wait(self->queue, done, max, native_slice(&slices), &err);
 		Py_END_ALLOW_THREADS
 	} while (ret == WEIR_TIMEOUT && native_slices_next(&slices));
 	if (PyErr_Occurred())
 		return NULL;
 	if (ret < 0)
 		return native_raise(state, &err);
-	return native_dones(state, self->transfers, done, ret);
+	return native_dones(state, &self->transfers, done, ret);
 }
 
 static PyObject *queue_fileno(PyObject *self, PyObject *none)

@@ -295,8 +295,10 @@ static PyObject *reader_py_close(PyObject *self, PyObject *none)
 	(void)none;
 	if (!is_ours(self))
 		return NULL;
-	Py_BEGIN_ALLOW_THREADS reader_close(core_of(self));
-	Py_END_ALLOW_THREADS Py_RETURN_NONE;
+	Py_BEGIN_ALLOW_THREADS
+	reader_close(core_of(self));
+	Py_END_ALLOW_THREADS
+	Py_RETURN_NONE;
 }
 
 static PyObject *reader_py_cancel(PyObject *self, PyObject *none)
@@ -304,8 +306,10 @@ static PyObject *reader_py_cancel(PyObject *self, PyObject *none)
 	(void)none;
 	if (!is_ours(self))
 		return NULL;
-	Py_BEGIN_ALLOW_THREADS reader_cancel(core_of(self));
-	Py_END_ALLOW_THREADS Py_RETURN_NONE;
+	Py_BEGIN_ALLOW_THREADS
+	reader_cancel(core_of(self));
+	Py_END_ALLOW_THREADS
+	Py_RETURN_NONE;
 }
 
 static PyObject *has(PyObject *self, PyObject *path)
@@ -468,8 +472,10 @@ static void reader_dealloc(PyObject *object)
 	struct native_reader *self = (struct native_reader *)object;
 	PyTypeObject *type = Py_TYPE(object);
 
-	Py_BEGIN_ALLOW_THREADS reader_fini(&self->core);
-	Py_END_ALLOW_THREADS Py_XDECREF((PyObject *)self->context);
+	Py_BEGIN_ALLOW_THREADS
+	reader_fini(&self->core);
+	Py_END_ALLOW_THREADS
+	Py_XDECREF((PyObject *)self->context);
 	PyObject_Free(object);
 	Py_DECREF(type);
 }

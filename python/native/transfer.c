@@ -36,6 +36,7 @@ static struct native_transfer *transfer_new(struct native_state *state, struct n
 	self->models = plan->models;
 	self->busy = 0;
 	self->ending = false;
+	self->lent = false;
 	plan->plan = NULL;
 	plan->batch = NULL;
 	plan->models = NULL;
@@ -60,11 +61,11 @@ static void post_to(struct native_transfer *self, struct native_queue *queue)
 	queue->transfers = self;
 }
 
-static void forget(struct native_transfer *self)
+/* From here on completions of it that are taken out of the queue are dropped. */
+static void post_no_more(struct native_transfer *self)
 {
 	struct native_transfer **at;
 
-	self->transfer = NULL;
 	if (!self->queue)
 		return;
 	for (at = &self->queue->transfers; *at; at = &(*at)->next)
@@ -88,10 +89,13 @@ static PyObject *start(struct native_state *state, struct native_plan *plan,
 	if (opts->stall_ns != 0)
 		self->stall_ns = opts->stall_ns;
 	post_to(self, queue);
-	Py_BEGIN_ALLOW_THREADS ret = weir_transfer_start(taken, queue ? queue->queue : NULL, opts,
-							 &self->transfer, &err);
-	Py_END_ALLOW_THREADS if (ret == 0) return (PyObject *)self;
-	forget(self);
+	Py_BEGIN_ALLOW_THREADS
+	ret = weir_transfer_start(taken, queue ? queue->queue : NULL, opts, &self->transfer, &err);
+	Py_END_ALLOW_THREADS
+	if (ret == 0)
+		return (PyObject *)self;
+	post_no_more(self);
+	self->transfer = NULL;
 	give_back(self, plan, taken);
 	Py_DECREF((PyObject *)self);
 	return native_raise(state, &err);
@@ -113,16 +117,15 @@ PyObject *native_start(PyObject *object, PyObject *args, PyObject *kwargs)
 	static const char *const names[] = {"queue",  "budget", "timeout",    "stall", "guarded",
 					    "at_end", "live",   "on_release", "open",  NULL};
 	struct native_state *state = native_state_of(object);
-	struct native_plan *plan = native_plan_of(state, object);
 	struct weir_transfer_opts opts = {.size = sizeof(opts)};
 	int guarded = 0, at_end = 0, live = 0, on_release = 0, open = 0;
 	PyObject *asked = NULL, *timeout = NULL, *stall = NULL;
-	struct native_queue *queue;
 	unsigned long long budget = 0;
+	struct native_queue *queue;
+	struct native_plan *plan;
 	bool fine;
 
-	if (!plan ||
-	    !PyArg_ParseTupleAndKeywords(args, kwargs, "|$OKOOppppp", (char **)names, &asked,
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$OKOOppppp", (char **)names, &asked,
 					 &budget, &timeout, &stall, &guarded, &at_end, &live,
 					 &on_release, &open) ||
 	    !native_seconds(timeout, 0, &opts.timeout_ns) ||
@@ -134,7 +137,8 @@ PyObject *native_start(PyObject *object, PyObject *args, PyObject *kwargs)
 		     (on_release ? WEIR_TRANSFER_ON_RELEASE : 0u) |
 		     (open ? WEIR_TRANSFER_OPEN : 0u);
 	queue = queue_of(state, asked, &fine);
-	return fine ? start(state, plan, queue, &opts) : NULL;
+	plan = fine ? native_plan_of(state, object) : NULL;
+	return plan ? start(state, plan, queue, &opts) : NULL;
 }
 
 /* ---- Calls on one that runs ---- */
@@ -197,13 +201,13 @@ static PyObject *transfer_wait(PyObject *object, PyObject *args, PyObject *kwarg
 		return NULL;
 	max = max < NATIVE_DONE_MAX ? max : NATIVE_DONE_MAX;
 	do {
-		Py_BEGIN_ALLOW_THREADS ret = weir_transfer_wait(self->transfer, done, max,
-								native_slice(&slices), &err);
+		Py_BEGIN_ALLOW_THREADS
+		ret = weir_transfer_wait(self->transfer, done, max, native_slice(&slices), &err);
 		Py_END_ALLOW_THREADS
 	} while (ret == WEIR_TIMEOUT && !self->ending && patient(self, &patience) &&
 		 native_slices_next(&slices));
 	if (ret >= 0)
-		list = native_dones(state, self, done, ret);
+		list = native_dones(state, &self, done, ret);
 	else if (!PyErr_Occurred())
 		native_raise(state, &err);
 	leave(self);
@@ -238,8 +242,10 @@ static PyObject *transfer_append(PyObject *object, PyObject *argument)
 	taken = plan->plan;
 	batch = plan->batch;
 	take_over(self, plan);
-	Py_BEGIN_ALLOW_THREADS ret = weir_transfer_append(self->transfer, taken, &err);
-	Py_END_ALLOW_THREADS leave(self);
+	Py_BEGIN_ALLOW_THREADS
+	ret = weir_transfer_append(self->transfer, taken, &err);
+	Py_END_ALLOW_THREADS
+	leave(self);
 	if (ret == 0)
 		Py_RETURN_NONE;
 	weir_plan_destroy(taken);
@@ -255,8 +261,10 @@ static PyObject *transfer_end(PyObject *object, PyObject *none)
 	(void)none;
 	if (!self)
 		return NULL;
-	Py_BEGIN_ALLOW_THREADS weir_transfer_end(self->transfer);
-	Py_END_ALLOW_THREADS leave(self);
+	Py_BEGIN_ALLOW_THREADS
+	weir_transfer_end(self->transfer);
+	Py_END_ALLOW_THREADS
+	leave(self);
 	Py_RETURN_NONE;
 }
 
@@ -267,8 +275,10 @@ static PyObject *transfer_cancel(PyObject *object, PyObject *none)
 	(void)none;
 	if (self->transfer && !self->ending) {
 		self->busy++;
-		Py_BEGIN_ALLOW_THREADS weir_transfer_cancel(self->transfer);
-		Py_END_ALLOW_THREADS leave(self);
+		Py_BEGIN_ALLOW_THREADS
+		weir_transfer_cancel(self->transfer);
+		Py_END_ALLOW_THREADS
+		leave(self);
 	}
 	Py_RETURN_NONE;
 }
@@ -347,7 +357,8 @@ static void wait_alone(struct native_transfer *self)
 
 	self->ending = true;
 	while (self->busy) {
-		Py_BEGIN_ALLOW_THREADS nanosleep(&moment, NULL);
+		Py_BEGIN_ALLOW_THREADS
+		nanosleep(&moment, NULL);
 		Py_END_ALLOW_THREADS
 	}
 }
@@ -369,10 +380,15 @@ static int finish(struct native_transfer *self, int64_t timeout_ns, struct weir_
 	int ret;
 
 	wait_alone(self);
-	Py_BEGIN_ALLOW_THREADS ret = weir_transfer_finish(self->transfer, timeout_ns, err);
-	Py_END_ALLOW_THREADS if (ret != WEIR_LENT)
-	{
-		forget(self);
+	post_no_more(self);
+	Py_BEGIN_ALLOW_THREADS
+	ret = weir_transfer_finish(self->transfer, timeout_ns, err);
+	Py_END_ALLOW_THREADS
+	self->lent = ret == WEIR_LENT;
+	if (self->lent) {
+		post_to(self, self->queue);
+	} else {
+		self->transfer = NULL;
 		free_kept(self);
 	}
 	self->ending = false;
@@ -402,9 +418,12 @@ static void abandon(struct native_transfer *self)
 {
 	struct weir_error err;
 
-	Py_BEGIN_ALLOW_THREADS weir_transfer_abandon(self->transfer, &err);
-	Py_END_ALLOW_THREADS batch_leave_behind(self->batches);
-	forget(self);
+	Py_BEGIN_ALLOW_THREADS
+	weir_transfer_abandon(self->transfer, &err);
+	Py_END_ALLOW_THREADS
+	batch_leave_behind(self->batches);
+	post_no_more(self);
+	self->transfer = NULL;
 	free_kept(self);
 }
 
@@ -414,7 +433,7 @@ static void transfer_dealloc(PyObject *object)
 	PyTypeObject *type = Py_TYPE(object);
 	struct weir_error err = WEIR_ERROR_INIT;
 
-	if (self->transfer && finish(self, PARTING_NS, &err) == WEIR_LENT)
+	if (self->transfer && finish(self, self->lent ? 0 : PARTING_NS, &err) == WEIR_LENT)
 		abandon(self);
 	free_kept(self);
 	Py_XDECREF((PyObject *)self->queue);

@@ -21,8 +21,10 @@ static PyObject *register_fd(PyObject *module, PyObject *args, PyObject *kwds)
 	(void)module;
 	if (!parse(args, kwds, "i|K:register_fd", names, &fd, &flags))
 		return NULL;
-	Py_BEGIN_ALLOW_THREADS ret = hf3fs_reg_fd(fd, flags);
-	Py_END_ALLOW_THREADS return ret > 0 ? raise_errno(ret, NULL) : Py_NewRef(Py_None);
+	Py_BEGIN_ALLOW_THREADS
+	ret = hf3fs_reg_fd(fd, flags);
+	Py_END_ALLOW_THREADS
+	return ret > 0 ? raise_errno(ret, NULL) : Py_NewRef(Py_None);
 }
 
 static PyObject *deregister_fd(PyObject *module, PyObject *args, PyObject *kwds)
@@ -33,8 +35,10 @@ static PyObject *deregister_fd(PyObject *module, PyObject *args, PyObject *kwds)
 	(void)module;
 	if (!parse(args, kwds, "i:deregister_fd", names, &fd))
 		return NULL;
-	Py_BEGIN_ALLOW_THREADS hf3fs_dereg_fd(fd);
-	Py_END_ALLOW_THREADS return Py_NewRef(Py_None);
+	Py_BEGIN_ALLOW_THREADS
+	hf3fs_dereg_fd(fd);
+	Py_END_ALLOW_THREADS
+	return Py_NewRef(Py_None);
 }
 
 static PyObject *force_fsync(PyObject *module, PyObject *args, PyObject *kwds)
@@ -45,8 +49,10 @@ static PyObject *force_fsync(PyObject *module, PyObject *args, PyObject *kwds)
 	(void)module;
 	if (!parse(args, kwds, "i:force_fsync", names, &fd))
 		return NULL;
-	Py_BEGIN_ALLOW_THREADS ret = ioctl(fd, IOC_FSYNC);
-	Py_END_ALLOW_THREADS return PyLong_FromLong(ret);
+	Py_BEGIN_ALLOW_THREADS
+	ret = ioctl(fd, IOC_FSYNC);
+	Py_END_ALLOW_THREADS
+	return PyLong_FromLong(ret);
 }
 
 static PyObject *extract_mount_point(PyObject *module, PyObject *args, PyObject *kwds)
@@ -62,7 +68,8 @@ static PyObject *extract_mount_point(PyObject *module, PyObject *args, PyObject 
 	if (PyBytes_Size(path) <= PATH_MAX) {
 		const char *text = PyBytes_AsString(path);
 
-		Py_BEGIN_ALLOW_THREADS ret = hf3fs_extract_mount_point(mount, sizeof(mount), text);
+		Py_BEGIN_ALLOW_THREADS
+		ret = hf3fs_extract_mount_point(mount, sizeof(mount), text);
 		Py_END_ALLOW_THREADS
 	}
 	if (ret < 0)
@@ -88,8 +95,10 @@ static PyObject *hardlink(PyObject *module, PyObject *args, PyObject *kwds)
 		return NULL;
 	from = PyBytes_AsString(target);
 	to = PyBytes_AsString(name);
-	Py_BEGIN_ALLOW_THREADS ret = hf3fs_hardlink(from, to);
-	Py_END_ALLOW_THREADS done = ret ? raise_errno(ret, name) : Py_NewRef(Py_None);
+	Py_BEGIN_ALLOW_THREADS
+	ret = hf3fs_hardlink(from, to);
+	Py_END_ALLOW_THREADS
+	done = ret ? raise_errno(ret, name) : Py_NewRef(Py_None);
 	Py_DECREF(target);
 	Py_DECREF(name);
 	return done;
@@ -147,9 +156,10 @@ static int punch_fd(int fd, const struct ranges *ranges, size_t flags)
 {
 	int ret;
 
-	Py_BEGIN_ALLOW_THREADS ret = hf3fs_punchhole(fd, (int)ranges->count, ranges->start,
-						     ranges->end, flags);
-	Py_END_ALLOW_THREADS return ret;
+	Py_BEGIN_ALLOW_THREADS
+	ret = hf3fs_punchhole(fd, (int)ranges->count, ranges->start, ranges->end, flags);
+	Py_END_ALLOW_THREADS
+	return ret;
 }
 
 static PyObject *punch_path(PyObject *file, const struct ranges *ranges, size_t flags)
@@ -161,9 +171,12 @@ static PyObject *punch_path(PyObject *file, const struct ranges *ranges, size_t 
 	if (!PyUnicode_FSConverter(file, &path))
 		return NULL;
 	text = PyBytes_AsString(path);
-	Py_BEGIN_ALLOW_THREADS fd = open(text, O_RDWR | O_CLOEXEC);
+	Py_BEGIN_ALLOW_THREADS
+	fd = open(text, O_RDWR | O_CLOEXEC);
 	ret = fd < 0 ? errno : 0;
-	Py_END_ALLOW_THREADS if (!ret) ret = punch_fd(fd, ranges, flags);
+	Py_END_ALLOW_THREADS
+	if (!ret)
+		ret = punch_fd(fd, ranges, flags);
 	if (fd >= 0)
 		close(fd);
 	done = ret ? raise_errno(ret, path) : Py_NewRef(Py_None);

@@ -60,11 +60,12 @@ static int create(struct ioring_object *ring, const struct options *options)
 	const char *mount = PyBytes_AsString(options->mount);
 	int ret;
 
-	Py_BEGIN_ALLOW_THREADS ret = hf3fs_iorcreate4(
-		&ring->ior, mount, options->entries, options->for_read, options->io_depth,
-		options->timeout, options->numa, (uint64_t)options->flags);
-	Py_END_ALLOW_THREADS if (ret < 0)
-	{
+	Py_BEGIN_ALLOW_THREADS
+	ret = hf3fs_iorcreate4(&ring->ior, mount, options->entries, options->for_read,
+			       options->io_depth, options->timeout, options->numa,
+			       (uint64_t)options->flags);
+	Py_END_ALLOW_THREADS
+	if (ret < 0) {
 		raise_errno(-ret, options->mount);
 		return -1;
 	}
@@ -145,7 +146,8 @@ static void end(struct ioring_object *ring)
 
 	ring->made = false;
 	if (ours) {
-		Py_BEGIN_ALLOW_THREADS hf3fs_iordestroy(&ior);
+		Py_BEGIN_ALLOW_THREADS
+		hf3fs_iordestroy(&ior);
 		Py_END_ALLOW_THREADS
 	}
 	ring->airborne = 0;
@@ -209,11 +211,13 @@ static int prepare(struct ioring_object *ring, const struct target *target, stru
 	const struct hf3fs_iov *iov = &iovec->shared->iov;
 	int ret;
 
-	Py_BEGIN_ALLOW_THREADS pthread_mutex_lock(&ring->preparing);
+	Py_BEGIN_ALLOW_THREADS
+	pthread_mutex_lock(&ring->preparing);
 	ret = hf3fs_prep_io(&ring->ior, iov, target->read, iov->base + iovec->offset, target->fd,
 			    target->off, iovec->size, request);
 	pthread_mutex_unlock(&ring->preparing);
-	Py_END_ALLOW_THREADS return ret;
+	Py_END_ALLOW_THREADS
+	return ret;
 }
 
 /* In the file of that request: 0, or -1 with an exception. */
@@ -280,8 +284,10 @@ static PyObject *ioring_submit(PyObject *self, PyObject *unused)
 	(void)unused;
 	if (!ioring_enter(ring))
 		return NULL;
-	Py_BEGIN_ALLOW_THREADS ret = hf3fs_submit_ios(&ring->ior);
-	Py_END_ALLOW_THREADS ioring_leave(ring);
+	Py_BEGIN_ALLOW_THREADS
+	ret = hf3fs_submit_ios(&ring->ior);
+	Py_END_ALLOW_THREADS
+	ioring_leave(ring);
 	return ret < 0 ? raise_errno(-ret, NULL) : Py_NewRef(self);
 }
 

@@ -87,12 +87,13 @@ static int take(const struct waiting *waiting, struct hf3fs_cqe *cqes)
 	int ret = 0;
 
 	room = room < AT_ONCE ? room : AT_ONCE;
-	Py_BEGIN_ALLOW_THREADS if (pthread_mutex_timedlock(&ring->waiting, &until) == 0)
-	{
+	Py_BEGIN_ALLOW_THREADS
+	if (pthread_mutex_timedlock(&ring->waiting, &until) == 0) {
 		ret = hf3fs_wait_for_ios(&ring->ior, cqes, room, wanted, &until);
 		pthread_mutex_unlock(&ring->waiting);
 	}
-	Py_END_ALLOW_THREADS return ret;
+	Py_END_ALLOW_THREADS
+	return ret;
 }
 
 static int collect(struct waiting *waiting)

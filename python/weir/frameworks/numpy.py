@@ -52,7 +52,7 @@ def address(array: np.ndarray[Any, Any]) -> int:
 
 def view(tensor: Tensor) -> np.ndarray[Any, Any]:
     """An array over a tensor's memory, which it keeps alive."""
-    flat = np.frombuffer(tensor.buffer, native(tensor.dtype))
+    flat: np.ndarray[Any, Any] = np.frombuffer(memoryview(tensor.buffer), native(tensor.dtype))
     return flat.reshape(dtypes.layout("NumPy", tensor.dtype, tensor.shape))
 
 
