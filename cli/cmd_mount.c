@@ -20,7 +20,7 @@
 struct mount_options {
 	struct common common;
 	bool read_write, read_only, direct_io, allow_other, nonempty, foreground;
-	int ring_batch, passthrough;
+	int ring_batch, ring_gather, passthrough;
 	const char *watchdog, *shutdown_timeout, *budget, *threads, *ready_file, *log;
 };
 
@@ -40,6 +40,13 @@ static const struct option options[] = {
 	 .initial = "relaxed: it goes out",
 	 .help = "what becomes of a ring's partial batch whose client waits",
 	 .at = offsetof(struct mount_options, ring_batch)},
+	{.name = "ring-gather",
+	 .kind = OPTION_CHOICE,
+	 .value = "HOW",
+	 .choices = "on|off",
+	 .initial = "on",
+	 .help = "take ends of large requests together where many are under way, for fewer wake-ups",
+	 .at = offsetof(struct mount_options, ring_gather)},
 	{.name = "watchdog",
 	 .kind = OPTION_TEXT,
 	 .value = "TIME",

@@ -19,6 +19,7 @@ enum choice {
 	OPTION_READ_WRITE = 256,
 	OPTION_READ_ONLY,
 	OPTION_RING_BATCH,
+	OPTION_RING_GATHER,
 	OPTION_WATCHDOG,
 	OPTION_SHUTDOWN,
 	OPTION_BUDGET,
@@ -39,6 +40,7 @@ static const struct option table[] = {
 	{"read-write", no_argument, NULL, OPTION_READ_WRITE},
 	{"read-only", no_argument, NULL, OPTION_READ_ONLY},
 	{"ring-batch", required_argument, NULL, OPTION_RING_BATCH},
+	{"ring-gather", required_argument, NULL, OPTION_RING_GATHER},
 	{"watchdog", required_argument, NULL, OPTION_WATCHDOG},
 	{"shutdown-timeout", required_argument, NULL, OPTION_SHUTDOWN},
 	{"budget", required_argument, NULL, OPTION_BUDGET},
@@ -64,6 +66,8 @@ static const char help[] =
 	"  --read-write             writes too; else EROFS on files (rings can be registered all the same)\n"
 	"  --ring-batch relaxed|strict   a partial batch whose client waits: goes out, or waits for the\n"
 	"                           rest (relaxed)\n"
+	"  --ring-gather on|off     ends of large requests, where many are under way, are taken some\n"
+	"                           together, for fewer wake-ups (on)\n"
 	"  --watchdog TIME          readers are freed when nothing moves for so long; 0: never (120s)\n"
 	"  --shutdown-timeout TIME  an end by SIGTERM takes no longer (30s)\n"
 	"  --budget SIZE            memory of the daemon's I/O engine\n"
@@ -166,6 +170,8 @@ static int take_value(struct options *to, int option, const char *value, struct 
 	switch (option) {
 	case OPTION_RING_BATCH:
 		return parse_choice("ring-batch", value, "relaxed", "strict", &to->strict, err);
+	case OPTION_RING_GATHER:
+		return parse_choice("ring-gather", value, "on", "off", &to->each_alone, err);
 	case OPTION_PASSTHROUGH:
 		return parse_choice("passthrough", value, "off", "auto", &to->passthrough, err);
 	case OPTION_WATCHDOG:

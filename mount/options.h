@@ -25,6 +25,7 @@ struct options {
 	bool allow_other; /* the system profile has it by default */
 	bool nonempty;    /* mount over what is there */
 	bool strict;      /* --ring-batch=strict */
+	bool each_alone;  /* --ring-gather=off */
 	bool foreground;
 	bool json;
 

@@ -130,6 +130,16 @@ WEIR_API int weir_feed_push(struct weir_feed *feed, struct weir_feed_io *io);
 WEIR_API unsigned weir_feed_reap(struct weir_feed *feed, struct weir_feed_io **out, unsigned max,
 				 int64_t deadline_ns);
 
+/*
+ * weir_feed_gather() - let ends of requests come together
+ *
+ * From now on a reap that waits does it for `least` ends of requests (4 at most) or until its deadline,
+ * so that a driver with much under way wakes up less often.  The doorbell ends it as ever; a wake need
+ * not.  A hint: nothing is gathered without io_uring, nor where a thread listens to the doorbell.
+ * `least` 0 or 1: each end is worth waking up for.
+ */
+WEIR_API void weir_feed_gather(struct weir_feed *feed, uint32_t least);
+
 /* The present or next reap returns without waiting.  Any thread, also from a signal handler. */
 WEIR_API void weir_feed_wake(struct weir_feed *feed);
 

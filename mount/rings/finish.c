@@ -4,7 +4,8 @@
  *
  * A post may cost two system calls, one of ours and one of the client, who has slept.  So a ring with more
  * under way gets its post when some results have come together, or when the server has nothing else to do
- * (one with many under way some microseconds later); one with nothing under way gets it at once.
+ * (one with many small ones under way some microseconds later: large ones have come together already);
+ * one with nothing under way gets it at once.
  *
  * Files that were written to are reported before a completion of theirs can be seen: a client that stats
  * after it must not be told the old length.
@@ -63,7 +64,7 @@ void server_post_shallow(struct server *server)
 	list_for_each_safe(at, &server->touched) {
 		struct ring *ring = list_entry(at, struct ring, touched);
 
-		if (ring->in_flight < DEEP)
+		if (ring->in_flight < DEEP || ring_is_patient(ring))
 			post(server, ring);
 	}
 }
@@ -115,10 +116,7 @@ static void release(struct server *server, struct request *request)
 {
 	struct ring *ring = request->ring;
 
-	ring->flying_bytes -= request->io.length;
-	atomic_store_explicit(&ring->counters.in_flight, --ring->in_flight, memory_order_relaxed);
-	--ring->load->in_flight;
-	--server->in_flight;
+	request_lands(server, request);
 	use_done(server, request->use);
 	grip_done(server, request->grip);
 	if (!ring->in_flight && atomic_load_explicit(&ring->share->gone, memory_order_acquire))

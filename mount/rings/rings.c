@@ -46,6 +46,7 @@ static int start_servers(struct rings *rings, struct weir_error *err)
 		server->bell = &rings->bells[i];
 		server->which = (enum usrbio_bell)i;
 		server->read_only = rings->opts.read_only;
+		server->each_alone = rings->opts.each_alone;
 		ret = server_start(server, rings->opts.ctx, err);
 		if (ret)
 			return ret;

@@ -74,11 +74,7 @@ static void start(struct server *server, struct ring *ring, const struct usrbio_
 	if (!claim_judge(server, ring, claim, request, &result)) {
 		if (weir_feed_push(server->feed, &request->io) == 0) {
 			server->free = request->next_free;
-			ring->flying_bytes += request->io.length;
-			atomic_store_explicit(&ring->counters.in_flight, ++ring->in_flight,
-					      memory_order_relaxed);
-			++ring->load->in_flight;
-			++server->in_flight;
+			request_takes_off(server, request);
 			++request->use->in_flight;
 			++request->grip->in_flight;
 			return;

@@ -228,9 +228,12 @@ static void step(struct server *server, int64_t *last_ns)
 	not_zeroed struct weir_feed_io *ios[REAP];
 	int64_t next = next_look(server, *last_ns), now_ns;
 	bool owing = !list_empty(&server->touched), rang, worked;
-	unsigned n = weir_feed_reap(server->feed, ios, REAP, patience(server, next));
+	unsigned n;
 
+	server_gather(server);
+	n = weir_feed_reap(server->feed, ios, REAP, patience(server, next));
 	now_ns = server->sys->now_ns();
+	server_gathered(server, n, now_ns);
 	if (n)
 		server_settle(server, ios, n);
 	post_owed(server, owing && n == 0 && !server->backlog, now_ns);

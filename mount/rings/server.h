@@ -7,6 +7,7 @@
  *	  scan.c     what may go, ring by ring       batch.c    by io_depth and timeout
  *	  request.c  is it allowed, and into where   uses.c     iovs and files in use
  *	  feed
+ *	  gather.c   how many ends are waited for together
  *	  finish.c   results into the rings, at most one post for each
  *
  * Everything here belongs to that thread but for what server_add(), server_look() and server_stop()
@@ -120,7 +121,7 @@ struct server {
 	struct weir_feed *feed;
 	struct bell *bell; /* borrowed */
 	enum usrbio_bell which;
-	bool read_only, strict, started;
+	bool read_only, strict, each_alone, started;
 	pthread_t thread;
 
 	struct lock lock; /* of these two */
@@ -145,6 +146,10 @@ struct server {
 	int64_t active_ns; /* any ring was, last */
 	int64_t look_ns;   /* a partial batch is due */
 	uint32_t in_flight;
+	uint32_t small;                   /* of them */
+	uint32_t shallow;                 /* rings with few under way, but not none */
+	uint32_t together;                /* ends that the last wait was for */
+	int64_t awake_ns, alone_until_ns; /* since when, about; until when ends are not gathered */
 	struct request *free;
 	struct request *requests;
 	struct server_counters counters;
@@ -191,6 +196,13 @@ void grips_sweep(struct server *server); /* and what may have been closed */
 void uses_drop(struct server *server);   /* everything, at the end */
 void uses_init(struct server *server);
 
+/* gather.c */
+void request_takes_off(struct server *server, struct request *request);
+void request_lands(struct server *server, struct request *request);
+bool ring_is_patient(const struct ring *ring); /* much is under way, the next end is near */
+void server_gather(struct server *server);     /* before each wait */
+void server_gathered(struct server *server, unsigned count, int64_t now_ns); /* and after it */
+
 /* finish.c */
 void ring_answer(struct server *server, struct ring *ring, int32_t index, uint64_t userdata,
 		 int64_t result);
@@ -198,7 +210,7 @@ void server_settle(struct server *server, struct weir_feed_io **ios, unsigned co
 void server_post(struct server *server);     /* all that were touched */
 void server_post_due(struct server *server); /* those that should not wait for more */
 void server_post_shallow(
-	struct server *server); /* nothing is to be done: those with little under way */
+	struct server *server); /* nothing is to be done: those that get no more at once */
 
 /* holes.c: the result of a read of a ring that forbids holes. */
 int64_t hole_result(int fd, uint64_t offset, uint64_t length, int64_t result);

@@ -50,6 +50,7 @@ struct virt_opts {
 	struct log *log;        /* NULL: silent */
 	bool read_only;         /* write rings answer -EROFS */
 	bool strict;            /* ring-batch: positive depths wait for ever for a full batch */
+	bool each_alone;        /* ring-gather=off: large requests, too, are answered one by one */
 	uint64_t bytes_per_uid; /* registered at once; 0: as much as the machine has memory */
 	const char *shm;        /* NULL: "/dev/shm"; tests have their own */
 

@@ -265,6 +265,14 @@ unsigned weir_feed_reap(struct weir_feed *feed, struct weir_feed_io **out, unsig
 	return hand_done(feed, out, max);
 }
 
+void weir_feed_gather(struct weir_feed *feed, uint32_t least)
+{
+	bool heard = feed->bell.mode == FEED_BELL_NONE || feed->bell.mode == FEED_BELL_SOURCE;
+
+	if (feed_ops(feed)->lane_gather)
+		feed_ops(feed)->lane_gather(feed->core, heard ? least : 1);
+}
+
 void weir_feed_wake(struct weir_feed *feed)
 {
 	/* Release: the wake that follows may find the driver awake already. */

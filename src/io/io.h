@@ -67,6 +67,10 @@ struct io_ops {
 	 * it cannot. */
 	bool (*listen)(struct io *io, const struct bell *bell);
 
+	/* From now on a reap that waits does it for so many ends together, or until its deadline; the
+	 * bell ends it as ever, a wake does not.  NULL: never. */
+	void (*gather)(struct io *io, uint32_t least);
+
 	int (*push)(struct io *io, struct io_op *op); /* 0, or WEIR_LIMIT */
 
 	/* As source_ops.reap (source/source.h). */

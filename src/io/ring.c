@@ -36,9 +36,11 @@
 #define DEPTH_MAX      16384u
 
 /* Pause before an operation that the kernel could not take is tried again. */
-#define AGAIN_NS  (1 * NS_PER_MS)
+#define AGAIN_NS       (1 * NS_PER_MS)
 /* How long destroy waits for operations that it cancelled. */
-#define LINGER_NS (100 * NS_PER_MS)
+#define LINGER_NS      (100 * NS_PER_MS)
+/* A shorter sleep has a timer of its own. */
+#define TIMER_LEAST_NS (2 * NS_PER_MS)
 
 /* Without these (Linux 5.13) the plain threads serve better. */
 #define FEATURES_NEEDED (IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG | IORING_FEAT_RSRC_TAGS)
@@ -92,8 +94,7 @@ static bool work_waits(const struct ring *ring)
 	return (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
 }
 
-/* Hands over what is prepared, and takes along what has completed. */
-static void enter(struct ring *ring)
+void ring_enter(struct ring *ring)
 {
 	if (ring->broken)
 		return;
@@ -104,7 +105,7 @@ static void enter(struct ring *ring)
 static void enter_if_needed(struct ring *ring)
 {
 	if (io_uring_sq_ready(&ring->uring) > 0 || work_waits(ring))
-		enter(ring);
+		ring_enter(ring);
 }
 
 struct io_uring_sqe *ring_take_sqe(struct ring *ring)
@@ -113,7 +114,7 @@ struct io_uring_sqe *ring_take_sqe(struct ring *ring)
 
 	if (sqe)
 		return sqe;
-	enter(ring);
+	ring_enter(ring);
 	return ring->broken ? NULL : io_uring_get_sqe(&ring->uring);
 }
 
@@ -173,7 +174,7 @@ static void issue(struct ring *ring, struct io_op *op)
 	struct io_uring_sqe *sqe;
 
 	if (must_go(ring, op))
-		enter(ring);
+		ring_enter(ring);
 	sqe = ring_take_sqe(ring);
 	if (unlikely(!sqe)) {
 		if (ring->broken)
@@ -236,7 +237,7 @@ static void ring_cancel(struct io *io, struct io_op *op)
 		return;
 	io_uring_prep_cancel(sqe, op, 0);
 	io_uring_sqe_set_data64(sqe, TAG_NOTHING);
-	enter(ring);
+	ring_enter(ring);
 }
 
 /* ---- Completions ---- */
@@ -262,6 +263,8 @@ static bool take_cqe(struct ring *ring, const struct io_uring_cqe *cqe, struct i
 		ring->wake_armed = false;
 	if (cqe->user_data == TAG_BELL)
 		ring_bell_ended(ring, cqe->res);
+	if (cqe->user_data == TAG_TIMER)
+		ring->timer_armed = false;
 	if (cqe->user_data <= TAG_LAST)
 		return false;
 	op = (struct io_op *)(uintptr_t)cqe->user_data;
@@ -308,36 +311,63 @@ static void arm_wake(struct ring *ring)
 	ring->wake_armed = true;
 }
 
-static void sleep_until(struct ring *ring, int64_t left_ns)
+/*
+ * A timer of its own for each sleep would be set and taken back thousands of times a second, which
+ * costs more than the sleep.  So one is left armed from sleep to sleep: it may end one too early, and is
+ * armed anew then.  False: this sleep needs its own.
+ */
+static bool timer_ends(struct ring *ring, int64_t until_ns, int64_t left_ns)
 {
-	struct __kernel_timespec timeout = {left_ns / NS_PER_SEC, left_ns % NS_PER_SEC};
+	struct io_uring_sqe *sqe;
+
+	if (until_ns == NEVER)
+		return true;
+	if (ring->timer_armed)
+		return ring->timer_ns <= until_ns;
+	if (left_ns < TIMER_LEAST_NS || !ring_make_room(ring, GATHER_MOST))
+		return false;
+	sqe = io_uring_get_sqe(&ring->uring);
+	ring->timer_left = (struct __kernel_timespec){left_ns / NS_PER_SEC, left_ns % NS_PER_SEC};
+	io_uring_prep_timeout(sqe, &ring->timer_left, 0, 0);
+	io_uring_sqe_set_data64(sqe, TAG_TIMER);
+	ring_add_company(ring, sqe, GATHER_MOST - 1);
+	ring->timer_armed = true;
+	ring->timer_ns = until_ns;
+	return true;
+}
+
+static void sleep_until(struct ring *ring, int64_t until_ns, int64_t left_ns)
+{
+	struct __kernel_timespec left = {left_ns / NS_PER_SEC, left_ns % NS_PER_SEC};
 	struct io_uring_cqe *cqe;
+	bool timed;
 
 	if (ring->broken) {
 		ring->io.system_calls++;
 		wake_wait(&ring->wake, left_ns);
 		return;
 	}
-	judge(ring, io_uring_submit_and_wait_timeout(&ring->uring, &cqe, 1,
-						     left_ns == NEVER ? NULL : &timeout, NULL));
+	timed = timer_ends(ring, until_ns, left_ns);
+	judge(ring, io_uring_submit_and_wait_timeout(&ring->uring, &cqe, ring_gathers(ring),
+						     timed ? NULL : &left, NULL));
 }
 
 /* False: the bell rang, and there was no waiting. */
-static bool wait_for(struct ring *ring, int64_t left)
+static bool wait_for(struct ring *ring, int64_t until, int64_t left)
 {
 	if (left <= 0) {
 		enter_if_needed(ring);
 		return true;
 	}
 	if (likely(!ring->bell)) {
-		sleep_until(ring, left);
+		sleep_until(ring, until, left);
 		return true;
 	}
 	if (!ring_bell_wait(ring, &left)) {
 		enter_if_needed(ring);
 		return false;
 	}
-	sleep_until(ring, left);
+	sleep_until(ring, until, left);
 	ring_bell_done(ring);
 	return true;
 }
@@ -351,7 +381,7 @@ static unsigned ring_reap(struct io *io, struct io_op **out, unsigned max, int64
 	issue_again(ring);
 	arm_wake(ring);
 	if (work_waits(ring))
-		enter(ring);
+		ring_enter(ring);
 	for (;;) {
 		int64_t until = deadline_ns, now_ns;
 		bool last;
@@ -359,14 +389,14 @@ static unsigned ring_reap(struct io *io, struct io_op **out, unsigned max, int64
 		count = harvest(ring, out, max);
 		if (count > 0 || wake_take(&ring->wake)) {
 			if (io_uring_sq_ready(&ring->uring) > 0)
-				enter(ring);
+				ring_enter(ring);
 			return count;
 		}
 		if (!list_empty(&ring->again))
 			until = min_of(until, ring->again_ns);
 		now_ns = until == NEVER || until <= 0 ? 0 : ring->io.sys->now_ns();
 		last = deadline_ns != NEVER && now_ns >= deadline_ns;
-		last |= !wait_for(ring, until == NEVER ? NEVER : until - now_ns);
+		last |= !wait_for(ring, until, until == NEVER ? NEVER : until - now_ns);
 		issue_again(ring);
 		arm_wake(ring);
 		if (last)
@@ -434,6 +464,7 @@ static const struct io_ops ring_ops = {
 	.pin = ring_pin,
 	.unpin = ring_unpin,
 	.listen = ring_listen,
+	.gather = ring_gather,
 	.push = ring_push,
 	.reap = ring_reap,
 	.wake = ring_wake,

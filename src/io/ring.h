@@ -4,7 +4,7 @@
  *
  *	ring.c        operations from push to reap
  *	ring_memory.c memory that is named to the kernel once
- *	ring_bell.c   waiting for a word in shared memory as well
+ *	ring_bell.c   waiting for a word in shared memory as well, and for several ends together
  *
  * The driving thread's alone.
  */
@@ -23,11 +23,15 @@
 /* Entries of the table of registered buffers as it is made. */
 #define RING_PIECES 64
 
+/* Ends that are waited for together, at most. */
+#define GATHER_MOST 4u
+
 /* user_data of what is not an operation; operations are aligned, so no pointer looks like these. */
 #define TAG_NOTHING 1u
 #define TAG_WAKE    2u
 #define TAG_BELL    3u
-#define TAG_LAST    TAG_BELL
+#define TAG_TIMER   4u
+#define TAG_LAST    TAG_TIMER
 
 struct piece {
 	uintptr_t start;
@@ -54,6 +58,13 @@ struct ring {
 
 	const struct bell *bell; /* NULL: none, or gone */
 	bool bell_armed;         /* the kernel waits for it */
+	uint32_t bell_company;   /* empty operations that end with it */
+
+	uint32_t least; /* ends that a sleep waits for together; 0, 1: any */
+
+	bool timer_armed;
+	int64_t timer_ns; /* when it ends a sleep */
+	struct __kernel_timespec timer_left;
 
 	bool fixed; /* the table of registered buffers exists */
 	unsigned piece_count;
@@ -66,6 +77,9 @@ static inline struct ring *ring_of(struct io *io)
 {
 	return container_of(io, struct ring, io);
 }
+
+/* Hands over what is prepared, and takes along what has completed. */
+void ring_enter(struct ring *ring);
 
 /* A submission to fill in; NULL: no room even after an enter. */
 struct io_uring_sqe *ring_take_sqe(struct ring *ring);
@@ -82,10 +96,20 @@ int ring_find_piece(const struct ring *ring, const struct io_op *op);
 /* ---- ring_bell.c ---- */
 
 bool ring_listen(struct io *io, const struct bell *bell);
+void ring_gather(struct io *io, uint32_t least);
 
 /* Before a sleep of at most *left_ns.  False: it rang, do not sleep. */
 bool ring_bell_wait(struct ring *ring, int64_t *left_ns);
 void ring_bell_done(struct ring *ring);
+
+/* How many ends the next sleep may wait for together: the bell alone has to end it. */
+uint32_t ring_gathers(const struct ring *ring);
+
+/* Links that many empty operations behind the one prepared last. */
+void ring_add_company(struct ring *ring, struct io_uring_sqe *sqe, uint32_t count);
+
+/* Room for that many submissions that go with one enter. */
+bool ring_make_room(struct ring *ring, uint32_t count);
 
 /* The kernel waits for it no more. */
 void ring_bell_ended(struct ring *ring, int result);

@@ -6,6 +6,11 @@
  * The operation stays with the kernel until somebody wakes it, from one sleep to the next.  Waiters are
  * counted for the time of a sleep only: whoever rings meanwhile need not call the kernel, and we look
  * before we sleep again.
+ *
+ * Several ends together are waited for by their number, and to the kernel the bell is one of them.  So
+ * that it ends such a sleep alone, empty operations are linked behind it as it is armed:
+ *
+ *	bell --> nothing --> nothing --> nothing
  */
 #include <errno.h>
 #include <stddef.h>
@@ -54,18 +59,50 @@ bool ring_listen(struct io *io, const struct bell *bell)
 	return true;
 }
 
+void ring_gather(struct io *io, uint32_t least)
+{
+	ring_of(io)->least = min_of(least, GATHER_MOST);
+}
+
+uint32_t ring_gathers(const struct ring *ring)
+{
+	uint32_t least = max_of(ring->least, 1u);
+
+	return ring->bell ? min_of(least, ring->bell_company + 1) : least;
+}
+
+bool ring_make_room(struct ring *ring, uint32_t count)
+{
+	if (io_uring_sq_space_left(&ring->uring) < count)
+		ring_enter(ring);
+	return !ring->broken && io_uring_sq_space_left(&ring->uring) >= count;
+}
+
+void ring_add_company(struct ring *ring, struct io_uring_sqe *sqe, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		sqe->flags |= IOSQE_IO_LINK;
+		sqe = io_uring_get_sqe(&ring->uring);
+		io_uring_prep_nop(sqe);
+		io_uring_sqe_set_data64(sqe, TAG_NOTHING);
+	}
+}
+
 static bool arm(struct ring *ring)
 {
+	uint32_t company = ring->least > 1 ? ring->least - 1 : 0;
 	struct io_uring_sqe *sqe;
 
 	if (ring->bell_armed)
 		return true;
-	sqe = ring_take_sqe(ring);
-	if (!sqe)
+	if (!ring_make_room(ring, 1 + company))
 		return false;
+	sqe = io_uring_get_sqe(&ring->uring);
 	io_uring_prep_rw(OP_FUTEX_WAIT, sqe, (int)FUTEX2_U32, ring->bell->word, 0, 0);
 	sqe->addr3 = FUTEX2_ANY_WAKER;
 	io_uring_sqe_set_data64(sqe, TAG_BELL);
+	ring_add_company(ring, sqe, company);
+	ring->bell_company = company;
 	ring->bell_armed = true;
 	return true;
 }

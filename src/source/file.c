@@ -60,6 +60,7 @@ static const struct source_ops file_ops = {
 	.lane_pin = file_lane_pin,
 	.lane_unpin = file_lane_unpin,
 	.lane_listen = file_lane_listen,
+	.lane_gather = file_lane_gather,
 	.submit = file_submit,
 	.reap = file_reap,
 	.wake = file_wake,

@@ -261,6 +261,7 @@ void file_lane_register(struct source_lane *lane, void *memory, uint64_t bytes);
 uint32_t file_lane_pin(struct source_lane *lane, void *memory, uint64_t bytes);
 void file_lane_unpin(struct source_lane *lane, uint32_t pin);
 bool file_lane_listen(struct source_lane *lane, const struct bell *bell);
+void file_lane_gather(struct source_lane *lane, uint32_t least);
 int file_submit(struct source_lane *lane, struct request *request);
 unsigned file_reap(struct source_lane *lane, struct request **out, unsigned max,
 		   int64_t deadline_ns);

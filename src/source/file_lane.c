@@ -366,6 +366,14 @@ bool file_lane_listen(struct source_lane *base, const struct bell *bell)
 	return lane->io && lane->io->ops->listen && lane->io->ops->listen(lane->io, bell);
 }
 
+void file_lane_gather(struct source_lane *base, uint32_t least)
+{
+	struct file_lane *lane = lane_of(base);
+
+	if (lane->io && lane->io->ops->gather)
+		lane->io->ops->gather(lane->io, least);
+}
+
 /* The first lane that does without a ring says so. */
 static int create_io(struct file_source *source, uint32_t depth, struct io **out,
 		     struct weir_error *err)

@@ -98,6 +98,13 @@ static bool front_lane_listen(struct source_lane *base, const struct bell *bell)
 	return next->source->ops->lane_listen(next, bell);
 }
 
+static void front_lane_gather(struct source_lane *base, uint32_t least)
+{
+	struct source_lane *next = front_lane(base)->next;
+
+	next->source->ops->lane_gather(next, least);
+}
+
 /* ---- Slots ---- */
 
 static struct front_slot *slot_of(struct list *link)
@@ -301,4 +308,5 @@ void front_hand_on_lanes(struct source_ops *ops, const struct source_ops *next)
 	FRONT_HAND_ON_IF(ops, next, lane_pin);
 	FRONT_HAND_ON_IF(ops, next, lane_unpin);
 	FRONT_HAND_ON_IF(ops, next, lane_listen);
+	FRONT_HAND_ON_IF(ops, next, lane_gather);
 }

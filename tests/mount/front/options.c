@@ -37,7 +37,8 @@ static void defaults(void)
 	check_int(parse(&options, "weir-mount file:///data /mnt/w"), 0);
 	check_str(options.source, "/data");
 	check_str(options.dir, "/mnt/w");
-	check(!options.read_write && !options.direct_io && !options.strict && !options.nonempty);
+	check(!options.read_write && !options.direct_io && !options.strict && !options.nonempty &&
+	      !options.each_alone);
 	check(!options.foreground && !options.json && options.passthrough);
 	check_int(options.allow_other, geteuid() == 0);
 	check_int(options.watchdog_ns, 120000000000);
@@ -49,13 +50,15 @@ static void each_option(void)
 {
 	struct options options;
 
-	check_int(parse(&options,
-			"weir-mount --read-write --ring-batch=strict --watchdog 2s "
-			"--shutdown-timeout=250ms --budget 64MiB --threads 3 --direct-io "
-			"--allow-other --passthrough off --foreground --ready-file /r --log /l "
-			"--json --nonempty data /dev/fd/5"),
-		  0);
-	check(options.read_write && options.strict && options.direct_io && options.allow_other);
+	check_int(
+		parse(&options,
+		      "weir-mount --read-write --ring-batch=strict --ring-gather off --watchdog 2s "
+		      "--shutdown-timeout=250ms --budget 64MiB --threads 3 --direct-io "
+		      "--allow-other --passthrough off --foreground --ready-file /r --log /l "
+		      "--json --nonempty data /dev/fd/5"),
+		0);
+	check(options.read_write && options.strict && options.each_alone && options.direct_io &&
+	      options.allow_other);
 	check(!options.passthrough && options.foreground && options.json && options.nonempty);
 	check_int(options.watchdog_ns, 2000000000);
 	check_int(options.shutdown_ns, 250000000);

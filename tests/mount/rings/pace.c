@@ -50,11 +50,15 @@ static int count_wake_op(uint32_t *word, uint32_t operation)
 	return sys_real()->futex_wake_op(word, operation);
 }
 
+/* How often this process went to sleep, as of the last cpu_seconds(). */
+static uint64_t switches;
+
 static double cpu_seconds(void)
 {
 	struct rusage usage;
 
 	getrusage(RUSAGE_SELF, &usage);
+	switches = (uint64_t)usage.ru_nvcsw;
 	return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
 	       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
@@ -174,7 +178,7 @@ static void run_client(const struct sys *sys, struct pace *pace)
 /* What the child tells: its processor time and calls, and how long one read takes at the median. */
 struct told {
 	double cpu, median_us, pread_us;
-	uint64_t futex;
+	uint64_t futex, switches;
 };
 
 static void report(const struct pace *pace, double wall, const struct told *told, double server,
@@ -184,12 +188,13 @@ static void report(const struct pace *pace, double wall, const struct told *told
 
 	printf("{\"ios\": %llu, \"wall_seconds\": %.6f, \"client_cpu_seconds\": %.6f, "
 	       "\"server_cpu_seconds\": %.6f, \"client_futex\": %llu, \"server_futex\": %llu, "
-	       "\"futex_per_io\": %.4f, \"cpu_us_per_io\": %.3f, \"p50_us\": %.3f, "
+	       "\"futex_per_io\": %.4f, \"switches_per_io\": %.4f, \"cpu_us_per_io\": %.3f, "
+	       "\"p50_us\": %.3f, "
 	       "\"pread_p50_us\": %.3f}\n",
 	       (unsigned long long)pace->count, wall, told->cpu, server,
 	       (unsigned long long)told->futex, (unsigned long long)server_futex,
-	       (double)(told->futex + server_futex) / ios, (told->cpu + server) / ios * 1e6,
-	       told->median_us, told->pread_us);
+	       (double)(told->futex + server_futex) / ios, (double)told->switches / ios,
+	       (told->cpu + server) / ios * 1e6, told->median_us, told->pread_us);
 }
 
 static void measure(const struct sys *sys, struct pace *pace)
@@ -197,6 +202,7 @@ static void measure(const struct sys *sys, struct pace *pace)
 	struct told *told = mmap(NULL, sizeof(*told), PROT_READ | PROT_WRITE,
 				 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	double before = cpu_seconds();
+	uint64_t slept = switches;
 	int64_t start = sys->now_ns();
 	uint64_t futex = futex_calls;
 	int status;
@@ -212,14 +218,16 @@ static void measure(const struct sys *sys, struct pace *pace)
 			run_client(sys, pace);
 		told->cpu = cpu_seconds() - begun;
 		told->futex = futex_calls;
+		told->switches = switches;
 		if (pace->depth == 1)
 			told->pread_us = median_us(sys, pace, one_by_pread);
 		_exit(0);
 	}
 	check_int(waitpid(child, &status, 0), child);
 	check_int(status, 0);
-	report(pace, (double)(sys->now_ns() - start) / 1e9, told, cpu_seconds() - before,
-	       futex_calls - futex);
+	before = cpu_seconds() - before;
+	told->switches += switches - slept;
+	report(pace, (double)(sys->now_ns() - start) / 1e9, told, before, futex_calls - futex);
 }
 
 static void set_up(struct rig *rig, struct pace *pace, int fd)

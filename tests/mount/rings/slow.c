@@ -81,8 +81,20 @@ static void hold_read(struct server *server, uint64_t unique, const struct fuse_
 	atomic_store(&server->shared->held, server->count);
 }
 
+static void spare_one(struct server *server)
+{
+	if (server->count == 0 || atomic_load(&server->shared->spare) == 0)
+		return;
+	answer_read(server, &server->held[0]);
+	server->count--;
+	memmove(server->held, server->held + 1, (size_t)server->count * sizeof(server->held[0]));
+	atomic_store(&server->shared->held, server->count);
+	atomic_fetch_sub(&server->shared->spare, 1);
+}
+
 static void let_go(struct server *server)
 {
+	spare_one(server);
 	if (atomic_load(&server->shared->hold))
 		return;
 	for (int i = 0; i < server->count; i++)

@@ -158,6 +158,38 @@ static void RG_29_a_ring_of_slow_requests_beside_others(void)
 	end();
 }
 
+/* Ends of large requests are waited for together; one that ends alone is answered all the same. */
+static void a_large_request_ends_alone_among_many(void)
+{
+	struct ask quick = {.iov = &at.iov, .iov_offset = 3 * MIB, .file = FILE_1, .length = 64};
+	struct ring_client ring;
+	struct usrbio_cqe cqes[16];
+
+	begin(4);
+	ring_make(&at.rig, &ring, at.iov.uid, 16, &read_key);
+	for (unsigned i = 0; i < 16; i++) {
+		struct ask large = slow_ask(i);
+
+		large.iov_offset = i * 128 * KIB;
+		large.offset = i % 8 * 128 * KIB;
+		large.length = 128 * KIB;
+		check(ring_ask(&ring, &large) >= 0);
+	}
+	ring_bell(&ring);
+	check(slow_holds(&slow, 16));
+	for (int i = 0; i < 3; i++) {
+		atomic_store(&slow.shared->spare, 1);
+		check_int(ring_reap(&ring, cqes, 1, 2000), 1);
+		check_int(cqes[0].result, 128 * KIB);
+		check_int(ring_result(&at.reads, &quick), 64);
+	}
+	atomic_store(&slow.shared->hold, false);
+	check_int(ring_reap(&ring, cqes, 13, 5000), 13);
+	check_int(rig_unlink(&at.rig, at.iov.uid, ring.shared.name), 0);
+	ring_close(&at.rig, &ring);
+	end();
+}
+
 /* Name and id are gone at once; what was claimed ends as it would have. */
 static void UB_51_RG_30_an_iov_unlinked_with_requests_under_way(void)
 {
@@ -219,6 +251,7 @@ int main(int argc, char **argv)
 		TEST(UB_25_a_slow_request_holds_nobody_up),
 		TEST(RG_01_a_head_that_jumps_past_free_space),
 		TEST(RG_29_a_ring_of_slow_requests_beside_others),
+		TEST(a_large_request_ends_alone_among_many),
 		TEST(UB_51_RG_30_an_iov_unlinked_with_requests_under_way),
 		TEST(RG_30_RG_23_a_ring_unlinked_with_requests_under_way),
 		TEST(an_end_with_a_request_that_is_stuck),

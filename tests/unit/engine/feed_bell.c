@@ -108,6 +108,26 @@ static void io_uring_listens(void)
 	it_ends_a_wait("file");
 }
 
+/* Who waits for four ends together is woken by one post all the same, and by the deadline. */
+static void it_ends_a_wait_for_several(void)
+{
+	int64_t start = sys_real()->now_ns();
+	pthread_t thread;
+
+	begin("file");
+	weir_feed_gather(feed, 4);
+	for (int i = 0; i < 3; i++) {
+		pthread_create(&thread, NULL, post_later, NULL);
+		check_int(weir_feed_reap(feed, out, 8, in_ms(20000)), 0);
+		check_int(sem_trywait(&shared->bell), 0);
+		pthread_join(thread, NULL);
+		check_int(weir_feed_reap(feed, out, 8, in_ms(20)), 0);
+	}
+	check(sys_real()->now_ns() - start >= 3 * 50 * NS_PER_MS);
+	check(sys_real()->now_ns() - start < 10 * NS_PER_SEC);
+	end();
+}
+
 static void a_thread_listens_where_io_uring_cannot(void)
 {
 	filter_forbid(SYS_io_uring_setup, EPERM);
@@ -297,6 +317,7 @@ int main(int argc, char **argv)
 {
 	static const struct test tests[] = {
 		TEST(io_uring_listens),
+		TEST(it_ends_a_wait_for_several),
 		TEST(a_thread_listens_where_io_uring_cannot),
 		TEST(a_thread_listens_for_other_sources),
 		TEST(waiters_are_counted_for_as_long_as_they_sleep),
