@@ -20,6 +20,7 @@
 
 #define LARGE_BYTES   (128 * KIB)
 #define DEEP          8u /* requests of a ring: fewer, and its client may miss the next end */
+#define CHARGE_MOST   (SERVER_RING_BYTES / 4)
 #define TOGETHER_MOST 4u
 #define SHARE         4u /* of what is under way */
 #define VAIN_NS       (5 * NS_PER_MS)
@@ -45,11 +46,17 @@ static void count_in_flight(struct server *server, struct ring *ring, int32_t by
 	atomic_store_explicit(&ring->counters.in_flight, ring->in_flight, memory_order_relaxed);
 }
 
+/* Of a very long one the feed sends a part at a time; the ring may have others beside it. */
+static uint64_t charge(const struct request *request)
+{
+	return min_of(request->io.length, CHARGE_MOST);
+}
+
 void request_takes_off(struct server *server, struct request *request)
 {
 	struct ring *ring = request->ring;
 
-	ring->flying_bytes += request->io.length;
+	ring->flying_bytes += charge(request);
 	count_in_flight(server, ring, 1);
 	server->small += !is_large(request);
 }
@@ -58,7 +65,7 @@ void request_lands(struct server *server, struct request *request)
 {
 	struct ring *ring = request->ring;
 
-	ring->flying_bytes -= request->io.length;
+	ring->flying_bytes -= charge(request);
 	count_in_flight(server, ring, -1);
 	server->small -= !is_large(request);
 }

@@ -33,7 +33,7 @@
 #define SERVER_RING_MOST 256  /* of them of one ring, */
 #define SERVER_USER_MOST 512  /* and of one user */
 #define SERVER_RING_BYTES                                                                          \
-	((uint64_t)64 << 20) /* that one ring asks for, but for a single request */
+	((uint64_t)64 << 20) /* that one ring asks for, a quarter of it by one request at most */
 #define SERVER_BUCKETS 256
 
 /* How far a look at a ring is away when nobody rings: it was active in the last second, or not. */

@@ -36,9 +36,11 @@ struct feed_job {
 	uint64_t end;       /* where its bytes end without a gap, as far as is known now */
 	uint64_t way_until; /* up to where `way` holds, as an offset in the object */
 	uint32_t flying;    /* parts */
+	uint64_t flying_bytes;
 	int code, os_errno; /* what ended it at `end`; 0: the end of the object, or nothing yet */
 	uint8_t way;        /* enum request_way */
 	bool stopped;       /* nothing more of it is cut */
+	bool rests;         /* on no list: its share flies */
 	bool cancelled;
 };
 

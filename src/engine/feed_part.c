@@ -2,8 +2,8 @@
 /*
  * Ios cut into requests, and what comes of them.
  *
- * The ios that wait take turns, a few requests each, so that a long one does not hold up those behind
- * it.  How a range is moved is decided as it is cut:
+ * The ios that wait take turns, a few requests each, and one of which a quarter of all that may fly
+ * does fly rests, so that a long one does not hold up those behind it.  How a range is moved is decided as it is cut:
  *
  *	|head|      body      |tail|
  *	  |         |            '--- through the page cache: less than a block
@@ -25,6 +25,9 @@
 
 /* Requests of one io before the next has its turn. */
 #define TURN 8u
+
+/* Of the bytes that may fly, one io has this part at most: a very long one leaves room for others. */
+#define SHARE 4u
 
 /* Copied from the page cache in one go, before who drives the feed may look around again. */
 #define COPY_BYTES (UINT64_C(2) << 20)
@@ -137,13 +140,25 @@ static void finish_if_done(struct weir_feed *feed, struct feed_job *job)
 	list_push(&feed->done, &job->link);
 }
 
+static bool has_its_share(const struct weir_feed *feed, const struct feed_job *job)
+{
+	return job->flying_bytes >= feed->flying_bytes_max / SHARE;
+}
+
 static void free_part(struct weir_feed *feed, struct feed_part *part)
 {
+	struct feed_job *job = part->job;
+
 	list_remove(&part->link);
 	list_push_front(&feed->free_parts, &part->link);
 	feed->flying_count--;
 	feed->flying_bytes -= part->length;
-	part->job->flying--;
+	job->flying--;
+	job->flying_bytes -= part->length;
+	if (job->rests && !has_its_share(feed, job)) {
+		job->rests = false;
+		list_push(&feed->waiting, &job->link);
+	}
 }
 
 static bool submit(struct weir_feed *feed, struct feed_part *part)
@@ -226,6 +241,7 @@ static struct feed_part *take_part(struct weir_feed *feed, struct feed_job *job,
 	part->end = job->cut + length;
 	part->cancelling = false;
 	job->flying++;
+	job->flying_bytes += length;
 	job->cut += length;
 	return part;
 }
@@ -278,10 +294,13 @@ static bool has_room(const struct weir_feed *feed)
 	       feed->copy_left > 0;
 }
 
-/* True where all of it was cut, or no more of it will be. */
+/* True where it waits no more: all of it was cut, no more of it will be, or it rests. */
 static bool cut_some(struct weir_feed *feed, struct feed_job *job)
 {
 	for (unsigned i = 0; i < TURN && !job->stopped && has_room(feed); i++) {
+		job->rests = has_its_share(feed, job);
+		if (job->rests)
+			return true;
 		cut(feed, job);
 		if (job->cut == job->io->length)
 			return true;

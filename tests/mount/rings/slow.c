@@ -116,7 +116,8 @@ static void answer(struct server *server, const struct fuse_in_header *in, const
 				       .attr_valid = 3600,
 				       .attr = attributes(FILE_NODE)};
 	struct fuse_attr_out attr = {.attr_valid = 3600, .attr = attributes(in->nodeid)};
-	struct fuse_open_out opened = {.open_flags = FOPEN_DIRECT_IO};
+	struct fuse_open_out opened = {
+		.open_flags = atomic_load(&server->shared->cached) ? 0 : FOPEN_DIRECT_IO};
 
 	switch (in->opcode) {
 	case FUSE_INIT:

@@ -158,6 +158,55 @@ static void RG_29_a_ring_of_slow_requests_beside_others(void)
 	end();
 }
 
+/* The same where the kernel reads it into its page cache. */
+static void a_stuck_file_in_the_page_cache_holds_nobody_up(void)
+{
+	struct ask quick = {.iov = &at.iov, .iov_offset = MIB, .file = FILE_1, .length = 64};
+	struct ask stuck = slow_ask(0);
+	struct ring_client ring;
+
+	slow_make(&slow);
+	atomic_store(&slow.shared->cached, true);
+	setting_make(&at, NULL, 4);
+	files_adopt(&at.rig, SLOW_FILE, dup(slow.fd));
+	files_open(&at.rig, SLOW_FILE, at.iov.uid, O_RDONLY);
+	ring_make(&at.rig, &ring, at.iov.uid, 4, &read_key);
+	atomic_store(&slow.shared->hold, true);
+	check(ring_ask(&ring, &stuck) >= 0);
+	ring_bell(&ring);
+	check(slow_holds(&slow, 1));
+	for (int i = 0; i < 100; i++)
+		check_int(ring_result(&at.reads, &quick), 64);
+	let_go(&ring, 1);
+	check_int(rig_unlink(&at.rig, at.iov.uid, ring.shared.name), 0);
+	ring_close(&at.rig, &ring);
+	end();
+}
+
+/* Nor does one that asks for more than a ring may have under way. */
+static void a_giant_request_holds_up_none_of_its_ring(void)
+{
+	struct ask quick = {.iov = &at.iov, .iov_offset = MIB, .file = FILE_1, .length = 64};
+	struct ask giant = {.file = SLOW_FILE, .length = 80 * MIB, .userdata = 7};
+	struct usrbio_cqe cqe;
+	struct shared iov;
+
+	begin(4);
+	iov_make(&at.rig, &iov, at.iov.uid, giant.length, 0);
+	giant.iov = &iov;
+	check(ring_ask(&at.reads, &giant) >= 0);
+	ring_bell(&at.reads);
+	check(slow_holds(&slow, 8));
+	for (int i = 0; i < 10; i++)
+		check_int(ring_result(&at.reads, &quick), 64);
+	atomic_store(&slow.shared->hold, false);
+	check_int(ring_reap(&at.reads, &cqe, 1, 5000), 1);
+	check_int(cqe.result, SLOW_BYTES);
+	check_int(rig_unlink(&at.rig, at.iov.uid, iov.name), 0);
+	shared_close(&at.rig, &iov);
+	end();
+}
+
 /* Ends of large requests are waited for together; one that ends alone is answered all the same. */
 static void a_large_request_ends_alone_among_many(void)
 {
@@ -251,6 +300,8 @@ int main(int argc, char **argv)
 		TEST(UB_25_a_slow_request_holds_nobody_up),
 		TEST(RG_01_a_head_that_jumps_past_free_space),
 		TEST(RG_29_a_ring_of_slow_requests_beside_others),
+		TEST(a_stuck_file_in_the_page_cache_holds_nobody_up),
+		TEST(a_giant_request_holds_up_none_of_its_ring),
 		TEST(a_large_request_ends_alone_among_many),
 		TEST(UB_51_RG_30_an_iov_unlinked_with_requests_under_way),
 		TEST(RG_30_RG_23_a_ring_unlinked_with_requests_under_way),

@@ -146,6 +146,26 @@ static void many_at_once_come_back_each_once(void)
 	end(object);
 }
 
+/* It is cut and sent in parts: what came later and is short ends first. */
+static void a_long_io_holds_up_no_short_one(void)
+{
+	struct weir_object *object = begin(
+		WEIR_FEED_OPTS(.scheme = "memory", .flying_bytes = 2 * MIB));
+	struct weir_feed_io giant = reading(object, 0, SIZE - 100);
+	struct weir_feed_io brief = reading(object, SIZE - 100, 100), *out[2] = {NULL};
+
+	check_int(weir_feed_push(feed, &giant), 0);
+	check_int(weir_feed_push(feed, &brief), 0);
+	for (int i = 0; i < 2; i++)
+		check_int(weir_feed_reap(feed, &out[i], 1,
+					 deadline_after(sys_real(), 20 * NS_PER_SEC)),
+			  1);
+	check(out[0] == &brief && out[1] == &giant);
+	check_int(giant.result, SIZE - 100);
+	check_int(pattern_check(landed, SEED, 0, SIZE), SIZE);
+	end(object);
+}
+
 static void a_full_feed_says_so(void)
 {
 	struct weir_object *object = begin(WEIR_FEED_OPTS(.scheme = "memory", .depth = 2));
@@ -339,6 +359,7 @@ int main(int argc, char **argv)
 		TEST(reads_what_is_there),
 		TEST(at_the_end_it_counts),
 		TEST(many_at_once_come_back_each_once),
+		TEST(a_long_io_holds_up_no_short_one),
 		TEST(a_full_feed_says_so),
 		TEST(nonsense_is_refused),
 		TEST(short_answers_are_asked_on),
