@@ -230,6 +230,7 @@ struct usrbio_lane {
 	struct cond event;     /* with the source's lock */
 	_Atomic bool sleeping; /* on it */
 	uint64_t system_calls;
+	int64_t collected_ns; /* when what landed last was found in its ring */
 	struct usrbio_flight slots[];
 };
 

@@ -148,13 +148,12 @@ static struct needs refused(int code, int os_errno)
 
 static struct needs need_ring_locked(struct usrbio_source *source, struct usrbio_lane_ring *ring)
 {
-	int64_t now = source->source.env->sys->now_ns();
-
 	if (ring->state == RING_READY && ring->epoch == source->epoch && source->session)
 		return there;
 	if (ring->state == RING_READY && ring->flying)
 		return to_come; /* what it holds is given back first */
-	if (ring->state == RING_FAILED && now - ring->failed_ns < AGAIN_NS)
+	if (ring->state == RING_FAILED &&
+	    source->source.env->sys->now_ns() - ring->failed_ns < AGAIN_NS)
 		return refused(ring->why.code, ring->why.os_errno);
 	ring->node = node_of(source->source.env->sys, source->node);
 	ring->state = RING_COMING;
@@ -419,7 +418,7 @@ static void land(struct usrbio_lane *lane, struct usrbio_flight *slot)
 {
 	give_bounce(lane, slot);
 	slot->request->result = slot->done;
-	slot->landed_ns = sys_of(lane)->now_ns();
+	slot->landed_ns = lane->collected_ns;
 	list_push(&lane->unchecked, &slot->link);
 }
 
@@ -502,7 +501,7 @@ static void give_up(struct usrbio_lane *lane, struct usrbio_lane_ring *ring, int
 
 static void collect(struct usrbio_lane *lane, struct usrbio_lane_ring *ring, int64_t deadline_ns)
 {
-	struct usrbio_cqe out[COLLECT_MAX];
+	not_zeroed struct usrbio_cqe out[COLLECT_MAX];
 	bool gone = false;
 	int got;
 
@@ -512,6 +511,8 @@ static void collect(struct usrbio_lane *lane, struct usrbio_lane_ring *ring, int
 	lane->system_calls += deadline_ns != 0;
 	if (got < 0)
 		give_up(lane, ring, -got);
+	if (got > 0)
+		lane->collected_ns = sys_of(lane)->now_ns();
 	for (int i = 0; i < got; i++) {
 		gone |= out[i].result == -ENOTCONN;
 		finish(lane, ring, &out[i]);
