@@ -96,6 +96,7 @@ struct weir_feed {
 	uint32_t flying_count;
 	uint64_t flying_bytes, flying_bytes_max;
 	uint64_t copy_left; /* bytes that this fill may still copy */
+	uint64_t pin_left;  /* and that may be pinned until the next reap */
 
 	/* Slots are written under the lock and read by the driver without. */
 	struct lock region_lock;
@@ -154,7 +155,7 @@ bool feed_region_holds(const struct weir_feed *feed, uint32_t region, const void
 uint32_t feed_region_pin(struct weir_feed *feed, uint32_t region, const void *memory,
 			 uint32_t *length, uint32_t align);
 
-/* The driver: ends the pins of regions that left. */
+/* The driver, at each reap: ends the pins of regions that left. */
 void feed_regions_settle(struct weir_feed *feed);
 
 /* ---- feed_bell.c ---- */

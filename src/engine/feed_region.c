@@ -15,8 +15,16 @@
 #include "engine/context.h"
 #include "engine/feed.h"
 
-/* io_uring takes a GiB at most; pinning this much takes a few milliseconds of the driver's time. */
-#define PIECE_BYTES (64 * MIB)
+/*
+ * Pinning a piece takes the driver's time, about a millisecond for the small ones, and all that it drives
+ * waits.  Regions with too many of those have large ones: a lane names some thousands.
+ */
+#define PIECE_BYTES       (16 * MIB)
+#define PIECE_BYTES_LARGE (64 * MIB)
+#define PIECES_SMALL      256u
+
+/* Pinned between two reaps; requests in pieces that are left out name their memory as others do. */
+#define PIN_BYTES (2 * PIECE_BYTES)
 
 #define REFUSED UINT32_MAX
 
@@ -25,12 +33,14 @@ struct feed_region {
 	uint64_t bytes;
 	_Atomic uint64_t pinned_bytes;
 	_Atomic bool leaving;
+	uint64_t piece_bytes;
 	uint32_t piece_count;
 	uint32_t pieces[]; /* 0: not asked for yet; REFUSED; or what the kernel calls it */
 };
 
 int feed_regions_create(struct weir_feed *feed, struct weir_error *err)
 {
+	feed->pin_left = PIN_BYTES;
 	feed->regions = calloc(FEED_REGIONS_MAX, sizeof(feed->regions[0]));
 	return feed->regions ? 0 : error_nomem(err, NULL, "the regions of a feed");
 }
@@ -70,7 +80,8 @@ static int add_locked(struct weir_feed *feed, struct feed_region *region, uint32
 int weir_feed_register(struct weir_feed *feed, void *memory, uint64_t bytes, uint32_t *out,
 		       struct weir_error *err)
 {
-	uint64_t pieces = bytes / PIECE_BYTES + (bytes % PIECE_BYTES != 0);
+	uint64_t piece = bytes > PIECES_SMALL * PIECE_BYTES ? PIECE_BYTES_LARGE : PIECE_BYTES;
+	uint64_t pieces = bytes / piece + (bytes % piece != 0);
 	struct feed_region *region;
 	int ret;
 
@@ -82,6 +93,7 @@ int weir_feed_register(struct weir_feed *feed, void *memory, uint64_t bytes, uin
 		return error_nomem(err, NULL, "a region of a feed");
 	region->start = (uintptr_t)memory;
 	region->bytes = bytes;
+	region->piece_bytes = piece;
 	region->piece_count = (uint32_t)pieces;
 	lock_take(&feed->region_lock);
 	ret = add_locked(feed, region, out);
@@ -129,7 +141,7 @@ bool feed_region_holds(const struct weir_feed *feed, uint32_t number, const void
 
 static uint64_t piece_bytes(const struct feed_region *region, uint32_t piece)
 {
-	return min_of(region->bytes - piece * PIECE_BYTES, PIECE_BYTES);
+	return min_of(region->bytes - piece * region->piece_bytes, region->piece_bytes);
 }
 
 static void count_pinned(struct weir_feed *feed, struct feed_region *region, uint64_t bytes)
@@ -139,12 +151,17 @@ static void count_pinned(struct weir_feed *feed, struct feed_region *region, uin
 	feed_count(feed, pinned_bytes, bytes);
 }
 
+/* What the kernel calls it, or REFUSED; 0: not now. */
 static uint32_t pin_piece(struct weir_feed *feed, struct feed_region *region, uint32_t piece)
 {
 	uint64_t bytes = piece_bytes(region, piece);
-	char *at = (char *)(region->start + piece * PIECE_BYTES);
-	uint32_t pin = feed_ops(feed)->lane_pin(feed->core, at, bytes);
+	char *at = (char *)(region->start + piece * region->piece_bytes);
+	uint32_t pin;
 
+	if (feed->pin_left == 0)
+		return 0;
+	feed->pin_left -= min_of(feed->pin_left, bytes);
+	pin = feed_ops(feed)->lane_pin(feed->core, at, bytes);
 	if (pin == 0) {
 		feed_count(feed, pins_refused, 1);
 		return REFUSED;
@@ -158,8 +175,8 @@ uint32_t feed_region_pin(struct weir_feed *feed, uint32_t number, const void *me
 {
 	struct feed_region *region = region_of(feed, number);
 	uint64_t at = (uintptr_t)memory - region->start;
-	uint32_t piece = (uint32_t)(at / PIECE_BYTES);
-	uint64_t left = piece_bytes(region, piece) - at % PIECE_BYTES;
+	uint32_t piece = (uint32_t)(at / region->piece_bytes);
+	uint64_t left = piece_bytes(region, piece) - at % region->piece_bytes;
 
 	if (!feed_ops(feed)->lane_pin)
 		return 0;
@@ -170,7 +187,7 @@ uint32_t feed_region_pin(struct weir_feed *feed, uint32_t number, const void *me
 	}
 	if (region->pieces[piece] == 0)
 		region->pieces[piece] = pin_piece(feed, region, piece);
-	if (region->pieces[piece] == REFUSED)
+	if (region->pieces[piece] == 0 || region->pieces[piece] == REFUSED)
 		return 0;
 	feed_count(feed, requests_pinned, 1);
 	return region->pieces[piece];
@@ -200,6 +217,7 @@ static void settle_slot_locked(struct weir_feed *feed, uint32_t slot)
 
 void feed_regions_settle(struct weir_feed *feed)
 {
+	feed->pin_left = PIN_BYTES;
 	if (likely(atomic_load_explicit(&feed->leaving, memory_order_relaxed) == 0))
 		return;
 	atomic_exchange_explicit(&feed->leaving, 0, memory_order_acquire);
