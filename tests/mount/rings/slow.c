@@ -83,13 +83,17 @@ static void hold_read(struct server *server, uint64_t unique, const struct fuse_
 
 static void spare_one(struct server *server)
 {
+	struct held read;
+
 	if (server->count == 0 || atomic_load(&server->shared->spare) == 0)
 		return;
-	answer_read(server, &server->held[0]);
+	read = server->held[0];
 	server->count--;
 	memmove(server->held, server->held + 1, (size_t)server->count * sizeof(server->held[0]));
 	atomic_store(&server->shared->held, server->count);
+	/* Before the answer, which the next one may be asked for after. */
 	atomic_fetch_sub(&server->shared->spare, 1);
+	answer_read(server, &read);
 }
 
 static void let_go(struct server *server)
