@@ -140,6 +140,14 @@ static int traverse(PyObject *module, visitproc visit, void *arg)
 	return 0;
 }
 
+static void drop(PyTypeObject **place)
+{
+	PyObject *type = (PyObject *)*place;
+
+	*place = NULL;
+	Py_XDECREF(type);
+}
+
 static int clear(PyObject *module)
 {
 	struct native_state *state = PyModule_GetState(module);
@@ -154,7 +162,7 @@ static int clear(PyObject *module)
 	Py_CLEAR(state->default_context);
 	Py_CLEAR(state->make_error);
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
-		Py_CLEAR(*types[i]);
+		drop(types[i]);
 	return 0;
 }
 

@@ -16,7 +16,7 @@ import os
 from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
-from weir import _native, arrays, frameworks, sizes, slicing
+from weir import _native, arrays, frameworks, sizes
 from weir.errors import ArgumentError
 from weir.loading import Loading
 from weir.progress import Progress
@@ -44,6 +44,8 @@ def cut_of(slices: Any, shape: tuple[int, ...]) -> tuple[list[Cut] | None, tuple
         slices = [slices]
     if isinstance(slices, list):
         return slices, _shape_after(shape, slices)
+    from weir import slicing
+
     cut = slicing.lenient(slices, shape)
     if cut is None or cut.after is not None or cut.shape is None:
         raise ArgumentError(f"{slices!r} is no plain cut through a tensor of {list(shape)}")

@@ -271,6 +271,16 @@ def resident():
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def test_extensions_show_their_init_function_and_nothing_else():
+    folder = os.path.dirname(weir._native.__file__)
+    for name in (name for name in os.listdir(folder) if name.endswith(".so")):
+        shown = subprocess.check_output(
+            ["nm", "-D", "--defined-only", os.path.join(folder, name)], text=True
+        )
+        init = "PyInit_" + name.split(".")[0]
+        assert [line.split()[-1] for line in shown.splitlines()] == [init]
+
+
 def test_importing_starts_nothing():
     out = run(
         """

@@ -135,6 +135,13 @@ def test_memory_is_let_go_when_the_load_has_ended(small):
     assert sys.getrefcount(mine) == before
 
 
+def test_memory_of_a_device_needs_its_driver(small):
+    plan = weir._native.Plan()
+    plan.tensor(weir.open(small.path), "a", into=(4096, 8192, None, 0, 0))
+    with pytest.raises((weir.Unsupported, weir.ArgumentError)):
+        plan.start().finish()
+
+
 # ---- Plans ----
 
 
