@@ -31,6 +31,7 @@
 #define MIB    ((uint64_t)1 << 20)
 #define GIB    ((uint64_t)1 << 30)
 #define PIECE  (64 * MIB) /* as large tensors are */
+#define READ   (MIB / 2)
 #define ROUNDS 5
 #define PAIRS  3
 
@@ -266,8 +267,8 @@ static double copying(const char *path, uint64_t bytes)
 		fail("%s cannot be read", path);
 	memset(to, 0, 8 * MIB);
 	used = processor();
-	for (uint64_t at = 0; at < bytes; at += 512 * 1024)
-		if (pread(fd, to + at % (8 * MIB), 512 * 1024, (off_t)at) < 0)
+	for (uint64_t at = 0; at < bytes; at += READ)
+		if (pread(fd, to + at % (8 * MIB), READ, (off_t)at) < 0)
 			fail("%s cannot be read", path);
 	used = processor() - used;
 	close(fd);

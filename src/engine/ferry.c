@@ -127,6 +127,12 @@ static void pin(struct ferry *ferry, struct cuda_device *device)
 {
 	uint64_t bytes = ferry->staging.bytes;
 
+	if (ferry->pinned_by &&
+	    atomic_load_explicit(&ferry->pinned_by->lost, memory_order_relaxed)) {
+		cuda_unpin(ferry->pinned_by, staging_memory(&ferry->staging), bytes);
+		ferry->pinned_by = NULL;
+		ferry->pin_tried = false;
+	}
 	if (ferry->pin_tried)
 		return;
 	ferry->pin_tried = true;

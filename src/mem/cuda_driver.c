@@ -17,6 +17,7 @@ static void *real_open(const char *name)
 
 static const char *real_why(void)
 {
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): glibc has one answer per thread */
 	return dlerror();
 }
 

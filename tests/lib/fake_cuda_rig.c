@@ -128,6 +128,16 @@ void fake_cuda_reset(int device)
 {
 	lock_take(&fake.lock);
 	if (fake.primary[device]) {
+		fake.engine_free_ns[device][0] = fake.engine_free_ns[device][1] = 0;
+		list_for_each(link, &fake.memories) {
+			struct memory *memory = list_entry(link, struct memory, link);
+
+			if (memory->context == fake.primary[device] && !memory->freed) {
+				memory->freed = true;
+				fake.counts.pins -= memory->registered;
+				fake.counts.pinned_bytes -= memory->registered ? memory->size : 0;
+			}
+		}
 		fake.primary[device]->broken = CU_CONTEXT_IS_DESTROYED;
 		fake.primary[device]->refs = 0;
 		fake.counts.contexts--;

@@ -481,6 +481,13 @@ static void PR_24_the_program_resets_the_device(void)
 	check_int(done.status, WEIR_IO);
 	check_has(err.message, "CUDA_ERROR_CONTEXT_IS_DESTROYED (709)");
 	finish(transfer, WEIR_IO);
+	/* And goes on, in a context that is a new one. */
+	fake_cuda_behave(&(struct fake_cuda_how){.latency_ns = NS_PER_MS});
+	at = fake_cuda_alloc(0, SIZE, FAKE_DEVICE);
+	check_int(carry_out(plan_range(0, SIZE, weir_dest_cuda(0, at, SIZE, NULL)), NULL), 0);
+	check_bytes(at, 0, SIZE);
+	fake_cuda_counts(&counts);
+	check_int(counts.unpinned_copies, 0);
 	weir_object_unref(object);
 	weir_ctx_destroy(ctx);
 }
