@@ -86,6 +86,12 @@ def descriptors():
     return len(os.listdir("/proc/self/fd"))
 
 
+def shared_memory():
+    """Objects in /dev/shm that this process has mapped."""
+    with open("/proc/self/maps") as maps:
+        return {line.split()[5] for line in maps if " /dev/shm/" in line}
+
+
 def configure(monkeypatch, folder, **config):
     """A configuration file for AutoLoader."""
     path = os.path.join(folder, "fastsafetensors.json")

@@ -8,6 +8,7 @@ import contextlib
 import gc
 import inspect
 import os
+import re
 import threading
 import time
 from types import SimpleNamespace
@@ -225,6 +226,18 @@ def test_host_memory_and_file_agree_modulo_a_page(paths):
     assert (tensors[name].get_raw().data_ptr() - offset) % plugin.ALIGN == 0
     del tensors
     FRAMEWORK.free_tensor_memory(buffer, CPU)
+
+
+def test_memory_of_a_gpu_is_named_with_its_device_and_stream(paths, monkeypatch):
+    metadata = SafeTensorsMetadata.from_file(paths[0], FRAMEWORK)
+    other = SimpleNamespace(get_name=lambda: "paddle")
+    copier = plugin.WeirFileCopier(metadata, Device.from_str("cuda:1"), other)
+    assert copier._cuda() == (1, 0)
+    stream = SimpleNamespace(cuda_stream=77)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
+    copier = plugin.WeirFileCopier(metadata, Device.from_str("cuda"), FRAMEWORK)
+    assert copier._cuda() == (0, 77)
+    assert copier._lay_out() == metadata.size_bytes - metadata.header_length
 
 
 # ---- Errors ----
@@ -510,3 +523,15 @@ def test_the_signature_is_the_base_class(paths):
     assert list(base.parameters) == list(
         inspect.signature(plugin.WeirFileCopier.set_chunk).parameters
     )
+
+
+def test_the_manual_runs(tmp_path, monkeypatch):
+    page = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/fastsafetensors.md")
+    with open(page) as file:
+        pieces = re.findall(r"^```python\n(.*?)^```$", file.read(), re.MULTILINE | re.DOTALL)
+    assert len(pieces) == 4
+    (tmp_path / "model").mkdir()
+    write_model(str(tmp_path / "model"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FASTSAFETENSORS_CONFIG", "")  # the pieces set it
+    exec("".join(pieces), {})  # noqa: S102 - that is the point

@@ -20,7 +20,16 @@ from fastsafetensors import SafeTensorsMetadata, SingleGroup
 from fastsafetensors.copier import threefs
 from fastsafetensors.frameworks import get_framework_op
 from fastsafetensors.threefs_loader import ParallelThreeFSLoader, ThreeFSLoader
-from fst_lib import GIB16, assert_equal, configure, descriptors, reference, same, write_model
+from fst_lib import (
+    GIB16,
+    assert_equal,
+    configure,
+    descriptors,
+    reference,
+    same,
+    shared_memory,
+    write_model,
+)
 
 FRAMEWORK = get_framework_op("pytorch")
 
@@ -105,7 +114,7 @@ def test_C_79_the_calls_that_a_reader_sees(paths, monkeypatch):
     log = []
     weights_of(ParallelThreeFSLoader(SingleGroup(), paths, use_tqdm_on_load=False))  # warm
     gc.collect()
-    open_before, shared_before = descriptors(), set(os.listdir("/dev/shm"))
+    open_before, shared_before = descriptors(), shared_memory()
     monkeypatch.setattr(shim, "ThreeFSFileReader", recording(log))
     loader = ParallelThreeFSLoader(SingleGroup(), paths, use_tqdm_on_load=False)
     assert_equal(weights_of(loader), reference(paths))
@@ -131,7 +140,7 @@ def test_C_79_the_calls_that_a_reader_sees(paths, monkeypatch):
         }
         assert thread != threading.get_ident() == log[0][3]
     assert descriptors() == open_before
-    assert set(os.listdir("/dev/shm")) == shared_before
+    assert shared_memory() == shared_before
 
 
 def test_C_79_the_copier_finds_the_reader(paths):
