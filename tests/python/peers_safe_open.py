@@ -149,6 +149,16 @@ def test_slices_are_the_same_or_refused_alike(tmp_path, framework, cases):
     assert min(agreed.values()) > cases // 8, agreed
 
 
+@pytest.mark.parametrize("index", [9, -9, (0, 0, 0), "x", slice(None, None, -1), [9]])
+def test_what_torch_refuses_is_not_read(tmp_path, index):
+    files.write(tmp_path / "m", {"a": ("F32", (4, 5))})
+    part = safe_open(tmp_path / "m", "pt").get_slice("a")
+    before = weir.default_context().counters()["extents"]
+    with pytest.raises((IndexError, TypeError, ValueError)):
+        part[index]
+    assert weir.default_context().counters()["extents"] == before
+
+
 def test_F4_in_pairs_is_the_same(tmp_path):
     path = tmp_path / "m.safetensors"
     files.write(

@@ -70,6 +70,10 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["m"]
     with pytest.raises(OSError):
         weir.numpy.save_file({"a": np.ones(3)}, tmp_path / "absent" / "m")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError):
+        weir.numpy.save_file({"a": np.ones(3)}, tmp_path / "folder")
+    assert sorted(os.listdir(tmp_path)) == ["folder", "m"]
     umask = os.umask(0o027)
     try:
         weir.numpy.save_file({"a": np.ones(3)}, path)

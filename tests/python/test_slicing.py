@@ -75,6 +75,8 @@ def test_boxes_are_no_larger_than_they_must_be():
         (-4, "Invalid index -4 for dimension 0 of size 3"),
         (slice(0, 5), "Error during slicing [0:5] with shape [3, 4]: index 4 out of bounds for "
                       "tensor dimension #0 of size 3"),
+        (slice(3, 3), "Error during slicing [3:3] with shape [3, 4]: index 3 out of bounds for "
+                      "tensor dimension #0 of size 3"),
         ((0, 0, 0), "Error during slicing [0, 0, 0] with shape [3, 4]: more slicing indexes than "
                     "dimensions in tensor"),
         ((..., ...), "Only one ellipsis (...) is allowed in slice index"),
