@@ -223,6 +223,7 @@ struct usrbio_lane {
 	struct list link; /* source->lanes */
 	uint32_t depth, in_flight;
 	struct list free, parked, unchecked, done; /* done: requests */
+	bool parked_anew;                          /* some of them since they were last tried */
 	struct usrbio_lane_ring rings[2];          /* reads, writes */
 	char *bounces; /* BOUNCE_SLOTS of them, of the source's pool; NULL: not needed yet */
 	uint32_t bounces_free;

@@ -110,6 +110,7 @@ static void advance_parked(struct usrbio_lane *lane)
 	struct list parked;
 	struct list *link;
 
+	lane->parked_anew = false;
 	list_init(&parked);
 	while ((link = list_pop(&lane->parked)))
 		list_push(&parked, link);
@@ -199,6 +200,8 @@ unsigned usrbio_reap(struct source_lane *base, struct request **out, unsigned ma
 		count = hand_done(lane, out, max);
 		if (count || woken || sys_of(lane)->now_ns() >= deadline_ns)
 			return count;
+		if (lane->parked_anew) /* what came back asks for more */
+			continue;
 		if (lane->rings[0].flying + lane->rings[1].flying > 0)
 			usrbio_rings_collect(lane, deadline_ns);
 		else

@@ -398,6 +398,13 @@ static void fail_slot(struct usrbio_lane *lane, struct usrbio_flight *slot, int 
 	usrbio_flight_end(lane, slot, code, os_errno);
 }
 
+/* It goes in again: nobody has to do anything first, so the lane must not sleep before it tried. */
+static void park(struct usrbio_lane *lane, struct usrbio_flight *slot)
+{
+	list_push(&lane->parked, &slot->link);
+	lane->parked_anew = true;
+}
+
 /*
  * It was in a ring that is of no more use.  Through the next one it goes once more: many are lost at one
  * time, through no fault of their own, and who tries again in front of us has little patience with many.
@@ -411,7 +418,7 @@ static void lose_slot(struct usrbio_lane *lane, struct usrbio_flight *slot, int 
 	slot->losses++;
 	slot->request->retries++;
 	give_bounce(lane, slot);
-	list_push(&lane->parked, &slot->link);
+	park(lane, slot);
 }
 
 static void land(struct usrbio_lane *lane, struct usrbio_flight *slot)
@@ -449,7 +456,7 @@ static void finish_read(struct usrbio_lane *lane, struct usrbio_flight *slot, ui
 	if (slot->done >= there_are || slot->cancelled)
 		land(lane, slot);
 	else
-		list_push(&lane->parked, &slot->link);
+		park(lane, slot);
 }
 
 static void finish_write(struct usrbio_lane *lane, struct usrbio_flight *slot, uint64_t got)
@@ -460,7 +467,7 @@ static void finish_write(struct usrbio_lane *lane, struct usrbio_flight *slot, u
 	else if (slot->done == slot->request->length || slot->cancelled)
 		land(lane, slot);
 	else
-		list_push(&lane->parked, &slot->link);
+		park(lane, slot);
 }
 
 static void finish(struct usrbio_lane *lane, struct usrbio_lane_ring *ring,

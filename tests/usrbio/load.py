@@ -105,9 +105,10 @@ class Load(Client):
         self.assertNothingLeft()
 
     def test_UB_36_short_completions_are_asked_for_again(self):
-        self.stub.do("fault short 4096 6 1")
-        document, _ = self.load("--digest")
-        self.assertEqual(digests(document), self.expected())
+        for fault in ("short 4096 6 1", "short 4099 40 1", "short 4099 400 1"):
+            self.stub.do(f"fault {fault}")
+            document, _ = self.load("--digest")
+            self.assertEqual(digests(document), self.expected())
         self.assertNothingLeft()
 
     def test_UB_37_RG_41_results_too_large_are_clamped(self):
