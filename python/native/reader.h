@@ -30,10 +30,11 @@ enum reader_policy {
 #define READER_BUCKETS 256
 
 /* How often a waiting call asks whether it shall end. */
-#define READER_ASK_NS INT64_C(50000000)
+#define READER_ASK_NS INT64_C(20000000)
 
-/* What a call waits, beyond its time, for memory that is still lent. */
-#define READER_LENT_NS INT64_C(100000000)
+/* What a caller that wants to end waits for what is under way, and then for memory that is lent. */
+#define READER_END_NS  INT64_C(20000000)
+#define READER_LENT_NS INT64_C(20000000)
 
 /* An open file, under the path that it was asked for by. */
 struct reader_file {
@@ -73,11 +74,13 @@ struct reader_call {
 	struct reader_call *next;
 	enum reader_policy policy;
 	int64_t deadline_ns; /* CLOCK_MONOTONIC, or WEIR_FOREVER */
+	const char *path;    /* what it is about */
 	struct weir_cancel *cancel;
 	struct weir_error *err;
 	bool (*interrupted)(void *arg); /* asked now and then while waiting: shall it end? */
 	void *interrupted_arg;
-	int64_t asked_ns; /* when it was asked last */
+	int64_t asked_ns;  /* when it was asked last */
+	int64_t ending_ns; /* when it answered yes; 0: never yet */
 
 	/* Under the reader's lock. */
 	struct weir_transfer *transfer; /* what cancelling has to reach */
@@ -100,6 +103,13 @@ void reader_cancel(struct reader *reader);
 
 /* Shall the call end before its time?  Asks at most every READER_ASK_NS. */
 bool reader_interrupted(struct reader_call *call);
+
+/* Was the answer yes, and has what was under way had its time to end? */
+bool reader_gives_up(const struct reader_call *call);
+
+/* Fills the call's error with "PATH: WHY"; returns the code. */
+int reader_fail(struct reader_call *call, int code, int os_errno, const char *path,
+		const char *why);
 
 /* What is left of the call's time, in nanoseconds; WEIR_FOREVER. */
 int64_t reader_time_left(const struct reader_call *call);

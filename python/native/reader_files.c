@@ -27,7 +27,7 @@ static int64_t now_ns(void)
 	return now.tv_sec * NS_PER_SEC + now.tv_nsec;
 }
 
-static int fail(struct reader_call *call, int code, int os_errno, const char *path, const char *why)
+int reader_fail(struct reader_call *call, int code, int os_errno, const char *path, const char *why)
 {
 	struct weir_error *err = call->err;
 
@@ -133,7 +133,16 @@ bool reader_interrupted(struct reader_call *call)
 	pthread_mutex_lock(&call->reader->lock);
 	cancelled = call->cancelled;
 	pthread_mutex_unlock(&call->reader->lock);
-	return cancelled || (call->interrupted && call->interrupted(call->interrupted_arg));
+	if (!cancelled && call->interrupted)
+		cancelled = call->interrupted(call->interrupted_arg);
+	if (cancelled && !call->ending_ns)
+		call->ending_ns = now;
+	return cancelled;
+}
+
+bool reader_gives_up(const struct reader_call *call)
+{
+	return call->ending_ns && now_ns() - call->ending_ns >= READER_END_NS;
 }
 
 int64_t reader_time_left(const struct reader_call *call)
@@ -203,8 +212,8 @@ int reader_check_kind(struct reader_call *call, const char *path, const struct w
 	if (stat->kind == WEIR_KIND_FILE)
 		return 0;
 	return stat->kind == WEIR_KIND_DIRECTORY
-		       ? fail(call, WEIR_IO, EISDIR, path, "is a directory")
-		       : fail(call, WEIR_IO, EINVAL, path, "is not a regular file");
+		       ? reader_fail(call, WEIR_IO, EISDIR, path, "is a directory")
+		       : reader_fail(call, WEIR_IO, EINVAL, path, "is not a regular file");
 }
 
 /* ---- The table ---- */
@@ -365,7 +374,7 @@ static int wrap(struct reader_call *call, const char *path, const struct weir_st
 
 	if (!file) {
 		weir_object_unref(object);
-		return fail(call, WEIR_NOMEM, ENOMEM, path, "no memory");
+		return reader_fail(call, WEIR_NOMEM, ENOMEM, path, "no memory");
 	}
 	file->refs = 1;
 	file->object = object;
@@ -422,8 +431,8 @@ static int renew(struct reader_call *call, const char *path, const char *uri,
 	if (old && strcmp(old->version, stat->version) != 0) {
 		forget(call->reader, old);
 		if (promised)
-			ret = fail(call, WEIR_CHANGED, ESTALE, path,
-				   "is not the file any more whose header was read");
+			ret = reader_fail(call, WEIR_CHANGED, ESTALE, path,
+					  "is not the file any more whose header was read");
 		else
 			ret = open_new(call, path, uri, stat, false, file);
 	} else {
@@ -443,10 +452,10 @@ int reader_file_get(struct reader_call *call, const char *path, struct reader_fi
 	int ret;
 
 	if (!*path)
-		return fail(call, WEIR_NOTFOUND, ENOENT, path, "an empty path");
+		return reader_fail(call, WEIR_NOTFOUND, ENOENT, path, "an empty path");
 	uri = reader_uri(call, path);
 	if (!uri)
-		return fail(call, WEIR_NOMEM, ENOMEM, path, "no memory");
+		return reader_fail(call, WEIR_NOMEM, ENOMEM, path, "no memory");
 	file = look_up(call->reader, path);
 	ret = weir_stat(call->reader->ctx, uri, &opts, &stat, call->err);
 	if (ret == 0)

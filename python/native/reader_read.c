@@ -75,6 +75,10 @@ static int wait(struct reader_call *call, struct weir_transfer *transfer, struct
 			weir_transfer_cancel(transfer);
 		if (ret != WEIR_TIMEOUT)
 			return ret;
+		/* A request that a dead server holds never comes back. */
+		if (reader_gives_up(call))
+			return reader_fail(call, WEIR_CANCELLED, 0, call->path,
+					   "reading was cancelled");
 	}
 }
 
@@ -208,30 +212,21 @@ static void count_read(struct reader *reader, const struct weir_object *object, 
 	pthread_mutex_unlock(&reader->lock);
 }
 
-static int refuse_offset(struct reader_call *call, const char *path, int64_t offset)
-{
-	struct weir_error *err = call->err;
-
-	*err = (struct weir_error)WEIR_ERROR_INIT;
-	err->code = WEIR_IO;
-	err->os_errno = EINVAL;
-	snprintf(err->object, sizeof(err->object), "%s", path);
-	snprintf(err->message, sizeof(err->message), "%.400s: no file has bytes at offset %lld",
-		 path, (long long)offset);
-	return err->code;
-}
-
 int64_t reader_read(struct reader_call *call, const char *path, const struct reader_range *range)
 {
 	struct reader_file *file;
 	uint64_t size, bytes = 0;
-	int ret = reader_file_get(call, path, &file);
+	int ret;
+
+	call->path = path;
+	ret = reader_file_get(call, path, &file);
 
 	if (ret < 0)
 		return ret;
 	size = weir_object_size(file->object);
 	if (range->length > 0 && range->offset < 0)
-		ret = refuse_offset(call, path, range->offset);
+		ret = reader_fail(call, WEIR_IO, EINVAL, path,
+				  "no file has bytes at a negative offset");
 	else if (range->length > 0 && (uint64_t)range->offset < size)
 		ret = fetch(call, file->object, range,
 			    min_of((uint64_t)range->length, size - (uint64_t)range->offset),

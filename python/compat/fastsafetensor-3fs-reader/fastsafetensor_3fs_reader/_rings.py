@@ -12,7 +12,7 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from multiprocessing.shared_memory import SharedMemory
@@ -27,6 +27,20 @@ _LANE_MAX = 8 << 20
 _LANE_MIN = 64 << 10
 _LANES = 8
 _STALL = 60.0  # seconds without any progress
+_LOOK = 0.05  # how often a read that waits looks whether it was cancelled
+
+
+class Job(NamedTuple):
+    """One read: where from, where to, and until when."""
+
+    path: str
+    fd: int
+    offset: int
+    length: int
+    piece: int  # no request is larger
+    target: Target
+    deadline: float | None
+    cancelled: Callable[[], bool]
 
 
 class _Piece(NamedTuple):
@@ -66,56 +80,62 @@ class Lane:
         self._ring = self._iov = None
         self._memory.close()
 
-    def read(self, path: str, fd: int, offset: int, length: int, piece: int, target: Target,
-             deadline: float | None) -> None:  # fmt: skip
+    def read(self, job: Job) -> None:
         """Exactly those bytes of the registered file to the target, or an error."""
-        free, flying, at, end = list(range(self.depth)), 0, offset, offset + length
-        piece = min(piece, self.slot)
+        free, flying, at, end = list(range(self.depth)), 0, job.offset, job.offset + job.length
+        piece = min(job.piece, self.slot)
         while at < end or flying:
             while at < end and free:
-                flying += self._ask(fd, _Piece(free.pop(), at, min(piece, end - at), False))
-                at += min(piece, end - at)
-            for iov in self._wait(path, deadline):
-                rest = self._take(path, fd, iov.userdata, iov.result, offset, target)
+                self._ask(job, _Piece(free.pop(), at, min(piece, end - at), False))
+                flying, at = flying + 1, at + min(piece, end - at)
+            for iov in self._wait(job):
+                rest = self._take(job, iov.userdata, iov.result)
                 if rest:
-                    self._ask(fd, rest)
+                    self._ask(job, rest)
                 else:
                     free.append(iov.userdata.slot)
                     flying -= 1
 
-    def _ask(self, fd: int, piece: _Piece) -> int:
+    def _ask(self, job: Job, piece: _Piece) -> None:
         start = piece.slot * self.slot
-        self._ring.prepare(self._iov[start : start + piece.length], True, fd, piece.offset, piece)
-        return 1
+        self._ring.prepare(self._iov[start : start + piece.length], True, job.fd, piece.offset, piece)
 
-    def _wait(self, path: str, deadline: float | None) -> list[Any]:
-        left = _STALL if deadline is None else max(0.0, deadline - time.monotonic())
+    def _wait(self, job: Job) -> list[Any]:
+        until = time.monotonic() + _STALL if job.deadline is None else job.deadline
         self._ring.submit()
-        try:
-            done = self._ring.wait(min_results=1, timeout=timedelta(seconds=left))
-        except TimeoutError:
-            done = []
-        if not done:
-            raise weir.Timeout(f"{path}: no answer from 3FS within {left:.1f} s", object=path)
-        return done
+        while True:
+            left = until - time.monotonic()
+            try:
+                done = self._ring.wait(min_results=1, timeout=timedelta(seconds=max(0, min(left, _LOOK))))
+            except TimeoutError:
+                done = []
+            if done:
+                return done
+            if job.cancelled():
+                raise weir.Cancelled(f"{job.path}: reading was cancelled", object=job.path)
+            if left <= 0:
+                raise weir.Timeout(f"{job.path}: no answer from 3FS in time", object=job.path)
 
-    def _take(self, path: str, fd: int, piece: _Piece, result: int, start: int, target: Target) -> _Piece | None:
+    def _take(self, job: Job, piece: _Piece, result: int) -> _Piece | None:
         """Copies what came; what is still to be asked for, or None."""
         if result < 0:
-            raise weir.Error(f"{path}: reading {piece.length} bytes at {piece.offset}: {os.strerror(-result)}",
-                             object=path, offset=piece.offset, length=piece.length, errno=-result)  # fmt: skip
-        got = min(result, piece.length)
-        target.put(piece.offset - start, self._base + piece.slot * self.slot, got)
+            raise self._failed(job, piece, -result)
+        got, start = min(result, piece.length), piece.offset - job.offset
+        job.target.put(start, self._base + piece.slot * self.slot, got)
         rest = _Piece(piece.slot, piece.offset + got, piece.length - got, got == 0)
         if rest.length == 0:
             return None
-        if not (piece.again and got == 0):
+        if got or not piece.again:
             return rest
-        if os.fstat(fd).st_size < rest.offset + rest.length:
-            raise weir.Error(f"{path}: became shorter while it was read", code="CHANGED", object=path,
-                             offset=rest.offset, errno=errno.ESTALE)  # fmt: skip
-        target.zero(rest.offset - start, rest.length)
+        if os.fstat(job.fd).st_size < rest.offset + rest.length:
+            raise self._failed(job, rest, errno.ESTALE)
+        job.target.zero(start, rest.length)
         return None
+
+    def _failed(self, job: Job, piece: _Piece, number: int) -> weir.Error:
+        what = f"{job.path}: reading {piece.length} bytes at {piece.offset}: {os.strerror(number)}"
+        return weir.Error(what, code="CHANGED" if number == errno.ESTALE else "IO", object=job.path,
+                          offset=piece.offset, length=piece.length, errno=number)  # fmt: skip
 
 
 class Lanes:

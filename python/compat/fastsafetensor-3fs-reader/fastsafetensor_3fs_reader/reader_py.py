@@ -21,7 +21,7 @@ from . import _environment
 from ._device import Target
 from ._mount_utils import extract_mount_point, is_beneath
 from ._native_reader import NativeFileReader
-from ._rings import Lane, Lanes
+from ._rings import Job, Lane, Lanes
 
 try:
     import hf3fs_fuse.io as _client
@@ -93,6 +93,7 @@ class ThreeFSFileReaderPy(NativeFileReader):
         self._files: dict[str, _File] = {}
         self._promised: dict[str, tuple[int, ...]] = {}
         self._ring_bytes = self._ring_reads = 0
+        self._cancelled = 0  # how often
         self._pid = os.getpid()
         self._lanes: Lanes | None = None
         if _client is not None:
@@ -152,7 +153,9 @@ class ThreeFSFileReaderPy(NativeFileReader):
             return 0
         piece = max(chunk, 4096) if chunk > 0 else sys.maxsize
         with self._lanes.lane() as lane:
-            lane.read(path, file.fd, offset, length, piece, Target(address), deadline)
+            before = self._cancelled
+            lane.read(Job(path, file.fd, offset, length, piece, Target(address), deadline,
+                          lambda: self._cancelled != before))  # fmt: skip
         with self._lock:
             self._ring_bytes += length
             self._ring_reads += 1
@@ -194,6 +197,13 @@ class ThreeFSFileReaderPy(NativeFileReader):
         if self._lanes is not None:
             self._lanes.close()
         super().close()
+
+    def cancel(self) -> None:
+        with self._lock:
+            self._cancelled += 1
+        super().cancel()
+
+    cancel.__doc__ = NativeFileReader.cancel.__doc__
 
     def statistics(self) -> dict[str, Any]:
         counted = super().statistics()
