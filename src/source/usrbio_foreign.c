@@ -378,6 +378,8 @@ static int wait_some(struct driver_ring *base, struct usrbio_cqe *out, int max, 
 			stop_watching(ring);
 			return got;
 		}
+		if (ring->dead)
+			break;
 		if (atomic_exchange_explicit(&ring->woken, false, memory_order_acquire) ||
 		    now >= deadline_ns)
 			return 0;
