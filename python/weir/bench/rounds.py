@@ -16,6 +16,7 @@ from weir.bench.options import Combination, Options
 
 NS = 1e-9
 MAKE_READY_SECONDS = 300
+REASON_SECONDS = 10
 
 
 class Broken(Exception):
@@ -147,13 +148,17 @@ class Crew:
 
     def reason(self) -> str | None:
         """Why the barrier broke: what the one process says that failed first."""
-        for pipe in multiprocessing.connection.wait(self.pipes, 1):
-            try:
-                word = pipe.recv()
-            except EOFError:
-                continue
-            if isinstance(word, worker.Failed) and not word.message.startswith("BrokenBarrierError"):
-                return word.message
+        talking = list(self.pipes)
+        until = time.monotonic() + REASON_SECONDS
+        while talking and time.monotonic() < until:
+            for pipe in multiprocessing.connection.wait(talking, 0.1):
+                try:
+                    word = pipe.recv()
+                except EOFError:
+                    talking.remove(pipe)
+                    continue
+                if isinstance(word, worker.Failed) and not word.message.startswith("BrokenBarrierError"):
+                    return word.message
         return None
 
     def release(self) -> None:

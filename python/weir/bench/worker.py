@@ -201,7 +201,7 @@ def main(job: Job, barrier, pipe) -> None:
     except KeyboardInterrupt:
         barrier.abort()
     except Exception as error:  # the message is the row's, and the run goes on
+        pipe.send(Failed(job.rank, f"{type(error).__name__}: {error}"))  # before the others fail of it
         barrier.abort()
-        pipe.send(Failed(job.rank, f"{type(error).__name__}: {error}"))
     finally:
         pipe.close()
