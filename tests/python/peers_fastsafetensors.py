@@ -269,6 +269,18 @@ def test_a_file_that_is_gone(paths):
     copier.finish_io()
 
 
+def test_D_50_a_submit_that_fails_frees_its_buffer(paths, monkeypatch):
+    def fail(self, pieces, cuda):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(plugin.RangeRead, "start", fail)
+    copier, _ = new_copier(paths[0])
+    with pytest.raises(MemoryError):
+        copier.submit_io(True, GIB16)
+    assert FRAMEWORK.get_mem_used() == 0
+    copier.finish_io()
+
+
 def test_a_copier_is_submitted_once(paths):
     copier, _ = new_copier(paths[0])
     load_all(copier)
