@@ -121,16 +121,14 @@ static int add_elsewhere(const struct foreign *foreign, int fd, int *out)
 	int held[NUMBERS_MAX], count = 0, ret = EINVAL;
 
 	while (ret == EINVAL && count < NUMBERS_MAX) {
-		held[count] = foreign->sys->fcntl(fd, F_DUPFD_CLOEXEC, fd);
-		if (held[count] < 0) {
-			ret = errno;
-			break;
-		}
-		ret = foreign->calls.reg_fd(held[count], 0);
-		count++;
+		int number = foreign->sys->fcntl(fd, F_DUPFD_CLOEXEC, fd);
+
+		ret = number < 0 ? EMFILE : foreign->calls.reg_fd(number, 0);
+		if (number >= 0 && ret <= 0)
+			*out = number;
+		else if (number >= 0)
+			held[count++] = number;
 	}
-	if (ret <= 0)
-		*out = held[--count];
 	while (count > 0)
 		foreign->sys->close(held[--count]);
 	return ret > 0 ? ret : 0;
