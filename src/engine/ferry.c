@@ -193,7 +193,6 @@ struct stretch {
 };
 
 struct copying {
-	struct ferry *ferry;
 	struct line *line;
 	struct part *part;
 	uint64_t upto;
@@ -309,7 +308,7 @@ static void fail(struct part *part, int result)
 /* In the device's context; true where something is under way now. */
 static bool send(struct ferry *ferry, struct part *part, uint32_t index, uint64_t upto)
 {
-	struct copying copying = {.ferry = ferry, .part = part, .upto = upto};
+	struct copying copying = {.part = part, .upto = upto};
 	struct weir_transfer *transfer = part->sweep->transfer;
 	int result;
 

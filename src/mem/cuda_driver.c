@@ -35,10 +35,11 @@ static const struct {
 bool cuda_driver_found(void)
 {
 	void *library = getauxval(AT_SECURE) ? NULL : dlopen(LIBRARY, RTLD_LAZY | RTLD_LOCAL);
+	bool found = library;
 
-	if (library)
+	if (found)
 		dlclose(library);
-	return library;
+	return found;
 }
 
 int cuda_driver_load(const struct cuda_loader *loader, struct cuda_driver *out,

@@ -238,7 +238,7 @@ static void many_small_ones_and_hosts_between(void)
 
 	start(NULL);
 	check_int(weir_plan_create(ctx, &plan, &err), 0);
-	host = malloc(300 * 1000);
+	host = calloc(300, 1000);
 	for (uint64_t i = 0; i < 300; i++) {
 		at[i] = i % 3 ? allocate(0, 1000, DEVICE) : host + i * 1000;
 		check_int(weir_plan_range(plan, object, i * 1003, 1000,

@@ -73,7 +73,7 @@ static void forget(void)
 
 const struct cuda_driver *fake_cuda_start(const struct fake_cuda_how *how)
 {
-	static const struct fake_cuda_how defaults;
+	static const struct fake_cuda_how defaults = {0};
 
 	if (fake.made)
 		forget();

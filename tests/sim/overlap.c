@@ -3,6 +3,7 @@
  * Do reads and copies to a device overlap?  In simulated time, over a source and a device of known speed:
  * the time in which the slower of the two was busy, as a share of all of it.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -105,6 +106,9 @@ static double run(const struct speeds *speeds)
 	check_int(weir_transfer_finish(transfer, WEIR_FOREVER, &err), 0);
 	weir_object_unref(object);
 	weir_ctx_destroy(ctx);
+	printf("# source %llu, device %llu MiB/s: %.3f\n",
+	       (unsigned long long)(speeds->source / MIB),
+	       (unsigned long long)(speeds->device / MIB), busy / took);
 	return busy / took;
 }
 
