@@ -83,7 +83,8 @@ struct weir_counters {
 	uint64_t memory_peak_bytes;
 	uint64_t stuck;        /* system calls that do not return */
 	uint64_t bytes_device; /* copied by devices, from or to staging */
-	uint64_t reserved[13];
+	uint64_t pinned_bytes; /* of memory, now: for copies to devices */
+	uint64_t reserved[12];
 };
 
 WEIR_API void weir_ctx_counters(struct weir_ctx *ctx, struct weir_counters *out);

@@ -405,9 +405,9 @@ uint64_t weir_ctx_trim(struct weir_ctx *ctx)
 
 void ctx_memory_counters(struct weir_ctx *ctx, struct weir_counters *out)
 {
-	struct pool_usage usage;
-
 	unsigned groups = __atomic_load_n(&ctx->group_count, __ATOMIC_ACQUIRE);
+	struct pool_usage usage;
+	const struct cuda *cuda;
 
 	pool_usage(ctx->pool, &usage);
 	out->memory_bytes = usage.populated_bytes;
@@ -419,6 +419,9 @@ void ctx_memory_counters(struct weir_ctx *ctx, struct weir_counters *out)
 		out->memory_bytes += usage.populated_bytes;
 		out->memory_peak_bytes += usage.populated_peak_bytes;
 	}
+	cuda = atomic_load_explicit(&ctx->cuda, memory_order_acquire);
+	if (cuda)
+		out->pinned_bytes = atomic_load_explicit(&cuda->pinned_bytes, memory_order_relaxed);
 	out->stuck = helpers_stuck(ctx->helpers) + transfers_stuck(ctx);
 }
 

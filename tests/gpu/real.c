@@ -316,6 +316,7 @@ static void C_44_memory_that_was_freed(void)
 
 static void C_46_no_context_elsewhere(void)
 {
+	cu_device device;
 	unsigned flags;
 	int active = 0;
 
@@ -323,7 +324,8 @@ static void C_46_no_context_elsewhere(void)
 	if (devices < 2)
 		skip("one device only");
 	must_succeed(plan_range(0, SIZE, weir_dest_cuda_alloc(1)));
-	check_int(program.primary_state(0, &flags, &active), CU_OK);
+	check_int(cuda->driver.device_get(&device, 0), CU_OK);
+	check_int(program.primary_state(device, &flags, &active), CU_OK);
 	check_int(active, 0);
 	end();
 }

@@ -254,6 +254,7 @@ static void what_goes_to_a_device_passes_through_shared_memory_that_is_pinned(vo
 	check_int(pattern_check(fake_cuda_bytes(at), 3, 0, SIZE), SIZE);
 	check_int(outside, 0);
 	check_int(counters.bytes_device, SIZE);
+	check(counters.pinned_bytes > 0);
 	fake_cuda_counts(&counts);
 	check_int(counts.unpinned_copies, 0);
 	check(counts.pins > 0);
