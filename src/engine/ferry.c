@@ -413,6 +413,11 @@ int64_t ferry_look_ns(const struct ferry *ferry)
 	return look;
 }
 
+void ferry_begin_step(struct ferry *ferry)
+{
+	ferry->look_ns = NEVER;
+}
+
 void ferry_look_soon(struct ferry *ferry)
 {
 	ferry->look_ns = ferry->ctx->sys->now_ns() + 5 * LOOK_FIRST_NS;

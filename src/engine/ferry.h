@@ -46,7 +46,8 @@ struct part *ferry_next(struct ferry *ferry);
 
 /* When to ask again: NEVER where nothing crosses. */
 int64_t ferry_look_ns(const struct ferry *ferry);
-/* Something waits for a gate: ask soon. */
+/* Something waits for a gate: ask soon; until the lane's next step begins. */
 void ferry_look_soon(struct ferry *ferry);
+void ferry_begin_step(struct ferry *ferry);
 
 #endif

@@ -569,6 +569,8 @@ bool lane_step(struct lane *lane, int64_t deadline_ns)
 	unsigned n;
 
 	lane->hurry = false;
+	if (ferry_of(lane))
+		ferry_begin_step(ferry_of(lane));
 	while (!lane->hurry && fill_one(lane, &checked))
 		filled = true;
 	full = lane->flying_count >= lane->depth.now;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -349,6 +350,7 @@ static void C_42_nothing_is_written_before_the_callers_stream(void)
 	for (int kind = FAKE_DEVICE; kind <= FAKE_PINNED; kind++)
 		for (int named = 0; named < 2; named++) {
 			cu_stream stream;
+			clock_t used;
 			char *at;
 
 			start(&how);
@@ -359,8 +361,10 @@ static void C_42_nothing_is_written_before_the_callers_stream(void)
 			fake_cuda_use(-1);
 			dest = weir_dest_cuda(0, at, SIZE, stream);
 			check_int(carry_out(plan_range(0, SIZE, dest), NULL), 0);
-			/* The computation has ended by now in any case. */
+			/* The computation has ended then in any case; and lanes sleep meanwhile. */
+			used = clock();
 			usleep(60000);
+			check(clock() - used < CLOCKS_PER_SEC / 50);
 			fake_cuda_run();
 			check_bytes(at, 0, SIZE);
 			end();
@@ -673,6 +677,30 @@ static void PR_26_a_transfer_that_hangs_is_abandoned(void)
 	end();
 }
 
+/* What a copy may still touch is left behind with it: its slot, its stream, its books. */
+static void PR_26_a_context_ends_while_a_copy_hangs(void)
+{
+	struct weir_transfer *transfer;
+	uint64_t pins;
+	char *at;
+
+	start(NULL);
+	at = fake_cuda_alloc(0, SIZE, FAKE_DEVICE);
+	fake_cuda_hang(true);
+	transfer = begin(plan_range(0, SIZE, weir_dest_cuda(0, at, SIZE, NULL)), NULL);
+	wait_for_copies(1);
+	fake_cuda_counts(&counts);
+	pins = counts.pins;
+	check_int(weir_transfer_abandon(transfer, &err), 0);
+	weir_object_unref(object);
+	weir_ctx_destroy(ctx);
+	fake_cuda_counts(&counts);
+	check_int(counts.pins, pins);
+	check(counts.streams > 0);
+	fake_cuda_hang(false);
+	fake_cuda_run(); /* finds all that it needs */
+}
+
 /* Ten times the budget, through it: chunks go back as buffers do. */
 static void budgets_hold_for_device_memory(void)
 {
@@ -725,6 +753,7 @@ int main(int argc, char **argv)
 		TEST(PR_26_memory_is_lent_while_a_copy_hangs),
 		TEST(PR_26_guarded_memory_is_not_written_once_it_settled),
 		TEST(PR_26_a_transfer_that_hangs_is_abandoned),
+		TEST(PR_26_a_context_ends_while_a_copy_hangs),
 		TEST(budgets_hold_for_device_memory),
 	};
 
