@@ -126,5 +126,9 @@ PyObject *native_struct(PyTypeObject *type, PyObject *const *values, Py_ssize_t 
 	}
 	if (!whole)
 		Py_CLEAR(sequence);
+	/* Python leaves them untracked; an exception among the values may lead back here. */
+	if (sequence && (PyType_GetFlags(type) & Py_TPFLAGS_HAVE_GC) &&
+	    !PyObject_GC_IsTracked(sequence))
+		PyObject_GC_Track(sequence);
 	return sequence;
 }

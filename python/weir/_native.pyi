@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, final
 
 from typing_extensions import Buffer as _Bytes
 
+from weir.errors import Error
+
 _Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 _Uri = _Path | list[_Path] | list[str] | tuple[_Path, ...] | Sequence[str | os.PathLike[str]]
 _Into = _Bytes | tuple[Any, ...] | None
@@ -92,7 +94,7 @@ class Done(NamedTuple):
     tag: Any
     buffer: Any
     nbytes: int
-    error: Exception | None
+    error: Error | None
     lent: bool
     released: bool
 

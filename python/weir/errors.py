@@ -54,6 +54,16 @@ class Error(OSError, RuntimeError):
     def __str__(self) -> str:
         return self.message
 
+    def fresh(self) -> Error:
+        """The same failure as a new exception, which has not seen anything yet.
+
+        To raise the exception of a completion itself would tie the completion, and what it holds, to the
+        frames that the exception passes.
+        """
+        make, arguments = self.__reduce__()
+        error: Error = make(*arguments)
+        return error
+
     def __reduce__(self) -> tuple[Any, ...]:
         place = (self.object, self.offset, self.length, self.errno or 0, self.request_id)
         return from_native, (self.code, self.message, *place)

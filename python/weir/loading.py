@@ -23,7 +23,7 @@ _PARTING = 2.0
 def arrived(done: _native.Done) -> tuple[Any, Any]:
     """The ``(tag, array)`` of a completion: nobody else holds its memory once that is dropped."""
     if done.error:
-        raise done.error
+        raise done.error.fresh()
     part = done.tag
     return part.tag, part.give(done.buffer)
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """PR-29: interrupts, fork, threads, the end of the interpreter, sub-interpreters; what stays behind."""
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -153,6 +154,7 @@ def failing(latency):
     plan.range(weir.open_object("memory://m", context=plan.context), 0, 4096, out=mine)
     with pytest.raises(weir.Timeout):
         plan.run(timeout=0.05)
+    gc.collect()
     return mine
 
 
@@ -304,6 +306,32 @@ def test_ten_thousand_loads_leave_nothing(small):
         weir.load(model, names=names)
     assert resident() - before < 2 << 20
     assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_loads_that_fail_leave_nothing(small, keep):
+    """keep: the completion's own exception is raised, and ties a cycle that the collector has to find."""
+    source = weir.open_object(small.path)
+    size = small.path.stat().st_size
+
+    def fail():
+        plan = weir.Plan()
+        plan.range(source, size - 10, 1 << 20, out=bytearray(1 << 20))
+        if keep:
+            (done,) = plan.native.start().wait()
+            raise done.error
+        plan.run()
+
+    def fail_often(times):
+        for _ in range(times):
+            with pytest.raises(weir.ContentError):
+                fail()
+        gc.collect()
+
+    fail_often(20)
+    before = resident()
+    fail_often(100)
+    assert resident() - before < 20 << 20
 
 
 def test_failures_leave_nothing(small, tmp_path):
