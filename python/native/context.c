@@ -29,19 +29,14 @@ static PyObject *context_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
 {
 	static const char *const names[] = {"budget",  "pool",         "lanes", "depth",
 					    "request", "trace_events", NULL};
-	unsigned long long budget = 0, pool = 0, request = 0;
-	unsigned lanes = 0, depth = 0, trace_events = 0;
 	struct weir_ctx_opts opts = {.size = sizeof(opts)};
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$KKIIKI", (char **)names, &budget, &pool,
-					 &lanes, &depth, &request, &trace_events))
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$O&O&O&O&O&O&", (char **)names,
+					 native_take_u64, &opts.budget_bytes, native_take_u64,
+					 &opts.pool_bytes, native_take_u32, &opts.lanes,
+					 native_take_u32, &opts.depth, native_take_u64,
+					 &opts.request_bytes, native_take_u32, &opts.trace_events))
 		return NULL;
-	opts.budget_bytes = budget;
-	opts.pool_bytes = pool;
-	opts.lanes = lanes;
-	opts.depth = depth;
-	opts.request_bytes = request;
-	opts.trace_events = trace_events;
 	return (PyObject *)create(type, &opts, PyType_GetModuleState(type));
 }
 
@@ -171,14 +166,13 @@ static PyObject *context_behave_memory(PyObject *self, PyObject *args)
 {
 	struct weir_error err = WEIR_ERROR_INIT;
 	struct weir_memory_opts opts = {.size = sizeof(opts)};
-	unsigned long long rate = 0;
-	double latency = 0, jitter = 0;
+	PyObject *latency, *jitter = NULL;
 
-	if (!PyArg_ParseTuple(args, "d|dK", &latency, &jitter, &rate))
+	if (!PyArg_ParseTuple(args, "O|OO&", &latency, &jitter, native_take_u64,
+			      &opts.bytes_per_second) ||
+	    !native_seconds(latency, 0, &opts.latency_ns) ||
+	    !native_seconds(jitter, 0, &opts.jitter_ns))
 		return NULL;
-	opts.latency_ns = (int64_t)(latency * 1e9);
-	opts.jitter_ns = (int64_t)(jitter * 1e9);
-	opts.bytes_per_second = rate;
 	if (weir_memory_behave(((struct native_context *)self)->ctx, &opts, &err) < 0)
 		return native_raise(native_state_of(self), &err);
 	Py_RETURN_NONE;

@@ -52,9 +52,6 @@ static PyObject *dtypes(PyObject *module, PyObject *none)
 	return names;
 }
 
-/* METH_KEYWORDS functions have another type than the table's; this is the documented way. */
-#define WITH_KEYWORDS(function) (PyCFunction)(void (*)(void))(function)
-
 static PyMethodDef functions[] = {
 	{"version", version, METH_NOARGS, "version() -> str\n\nOf the library inside."},
 	{"features", features, METH_NOARGS, "features() -> str\n\nWhat it was built with."},

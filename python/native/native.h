@@ -62,6 +62,9 @@ struct native_buffer {
 	bool read_only;
 };
 
+/* Functions with keywords have another type than a method table's; this is the documented way. */
+#define WITH_KEYWORDS(function) (PyCFunction)(void (*)(void))(function)
+
 /* ---- module.c ---- */
 
 extern struct PyModuleDef native_module;
@@ -90,6 +93,10 @@ PyObject *native_uri(PyObject *uri);
 
 /* A number of 64 bits without a sign. */
 bool native_u64(PyObject *number, uint64_t *out);
+
+/* Likewise for "O&" of PyArg_Parse...: what does not fit is an OverflowError, where "K" and "I" cut. */
+int native_take_u64(PyObject *number, void *out);
+int native_take_u32(PyObject *number, void *out);
 
 /* "auto", "on", "off" and "leave", "fill". */
 bool native_direct(struct native_state *state, const char *word, int *out);

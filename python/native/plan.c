@@ -107,17 +107,13 @@ static PyObject *added(struct native_plan *self, int ret, const struct weir_erro
 /* One (dim, start, stop). */
 static bool read_slice(PyObject *item, struct weir_slice *out)
 {
-	unsigned long long start, stop;
-
 	if (!PyTuple_Check(item)) {
 		PyErr_SetString(PyExc_TypeError, "a slice is (dim, start, stop)");
 		return false;
 	}
-	if (!PyArg_ParseTuple(item, "IKK;a slice is (dim, start, stop)", &out->dim, &start, &stop))
-		return false;
-	out->start = start;
-	out->stop = stop;
-	return true;
+	return PyArg_ParseTuple(item, "O&O&O&;a slice is (dim, start, stop)", native_take_u32,
+				&out->dim, native_take_u64, &out->start, native_take_u64,
+				&out->stop);
 }
 
 /* Slices of an argument, in memory of PyMem's; false with an exception set. */
@@ -190,11 +186,12 @@ static PyObject *tensor(struct native_plan *self, PyObject *args, PyObject *kwar
 					    "slices", "align",  NULL};
 	PyObject *model, *which, *into = NULL, *tag = NULL, *cuts = NULL, *result = NULL;
 	struct weir_slice *slices = NULL;
-	unsigned count, align = 0;
+	unsigned count;
+	uint32_t align = 0;
 	uint64_t index;
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|$OOOI", (char **)names, &model, &which,
-					 &into, &tag, &cuts, &align) ||
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|$OOOO&", (char **)names, &model, &which,
+					 &into, &tag, &cuts, native_take_u32, &align) ||
 	    !reads(self, model) || !native_model_index((struct native_model *)model, which, &index))
 		return NULL;
 	if (read_slices(cuts, &slices, &count))
@@ -227,12 +224,12 @@ static PyObject *range(struct native_plan *self, PyObject *args, PyObject *kwarg
 	struct native_state *state = native_state_of((PyObject *)self);
 	struct weir_error err = WEIR_ERROR_INIT;
 	PyObject *from, *into = NULL, *tag = Py_None;
-	unsigned long long offset, length;
+	uint64_t offset, length, number;
 	struct weir_dest dest;
-	uint64_t number;
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OKK|$OO", (char **)names, &from, &offset,
-					 &length, &into, &tag) ||
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO&O&|$OO", (char **)names, &from,
+					 native_take_u64, &offset, native_take_u64, &length, &into,
+					 &tag) ||
 	    !is_object(state, from) || !batch_add(self->batch, tag, into, false, &dest, &number))
 		return NULL;
 	return added(self,
@@ -278,8 +275,6 @@ static Py_ssize_t plan_length(PyObject *object)
 
 	return self ? (Py_ssize_t)weir_plan_count(self->plan) : -1;
 }
-
-#define WITH_KEYWORDS(function) (PyCFunction)(void (*)(void))(function)
 
 static PyMethodDef methods[] = {
 	{"tensor", WITH_KEYWORDS(plan_tensor), METH_VARARGS | METH_KEYWORDS,

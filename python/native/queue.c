@@ -12,9 +12,10 @@ static PyObject *queue_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	struct weir_error err = WEIR_ERROR_INIT;
 	PyObject *asked = NULL;
 	struct native_queue *self;
-	unsigned capacity = 0;
+	uint32_t capacity = 0;
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OI", (char **)names, &asked, &capacity))
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OO&", (char **)names, &asked,
+					 native_take_u32, &capacity))
 		return NULL;
 	self = PyObject_New(struct native_queue, type);
 	if (!self)
@@ -54,10 +55,11 @@ static PyObject *queue_wait(PyObject *object, PyObject *args, PyObject *kwargs)
 	struct weir_done done[NATIVE_DONE_MAX];
 	struct native_slices slices;
 	PyObject *timeout = NULL;
-	unsigned max = NATIVE_DONE_MAX;
+	uint32_t max = NATIVE_DONE_MAX;
 	int ret;
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|IO", (char **)names, &max, &timeout) ||
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O&O", (char **)names, native_take_u32,
+					 &max, &timeout) ||
 	    !native_slices_begin(&slices, timeout))
 		return NULL;
 	max = max < NATIVE_DONE_MAX ? max : NATIVE_DONE_MAX;
@@ -83,8 +85,6 @@ static PyObject *queue_fileno(PyObject *self, PyObject *none)
 					 "no descriptor: of another process, or none left");
 	return PyLong_FromLong(fd);
 }
-
-#define WITH_KEYWORDS(function) (PyCFunction)(void (*)(void))(function)
 
 static PyMethodDef methods[] = {
 	{"wait", WITH_KEYWORDS(queue_wait), METH_VARARGS | METH_KEYWORDS,

@@ -480,8 +480,6 @@ static void reader_dealloc(PyObject *object)
 	Py_DECREF(type);
 }
 
-#define WITH_KEYWORDS(function) (PyCFunction)(void (*)(void))(function)
-
 static PyMethodDef methods[] = {
 	{"read_chunked", WITH_KEYWORDS(read_chunked), METH_VARARGS | METH_KEYWORDS,
 	 "read_chunked(path, dev_ptr, file_offset, total_length, chunk_size=0) -> int\n\n"

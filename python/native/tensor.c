@@ -233,8 +233,6 @@ static PyObject *tensor_nbytes(PyObject *self, void *none)
 	return PyLong_FromUnsignedLongLong(((struct native_tensor *)self)->buffer->size);
 }
 
-#define WITH_KEYWORDS(function) (PyCFunction)(void (*)(void))(function)
-
 static PyMethodDef methods[] = {
 	{"__dlpack__", WITH_KEYWORDS(native_tensor_dlpack), METH_VARARGS | METH_KEYWORDS,
 	 "__dlpack__(*, stream=None, max_version=None, dl_device=None, copy=None) -> capsule\n\n"

@@ -120,18 +120,16 @@ PyObject *native_start(PyObject *object, PyObject *args, PyObject *kwargs)
 	struct weir_transfer_opts opts = {.size = sizeof(opts)};
 	int guarded = 0, at_end = 0, live = 0, on_release = 0, open = 0;
 	PyObject *asked = NULL, *timeout = NULL, *stall = NULL;
-	unsigned long long budget = 0;
 	struct native_queue *queue;
 	struct native_plan *plan;
 	bool fine;
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$OKOOppppp", (char **)names, &asked,
-					 &budget, &timeout, &stall, &guarded, &at_end, &live,
-					 &on_release, &open) ||
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$OO&OOppppp", (char **)names, &asked,
+					 native_take_u64, &opts.budget_bytes, &timeout, &stall,
+					 &guarded, &at_end, &live, &on_release, &open) ||
 	    !native_seconds(timeout, 0, &opts.timeout_ns) ||
 	    !native_seconds(stall, 0, &opts.stall_ns))
 		return NULL;
-	opts.budget_bytes = budget;
 	opts.flags = (guarded ? WEIR_TRANSFER_GUARDED : 0u) | (at_end ? WEIR_TRANSFER_AT_END : 0u) |
 		     (live ? WEIR_TRANSFER_LIVE : 0u) |
 		     (on_release ? WEIR_TRANSFER_ON_RELEASE : 0u) |
@@ -189,14 +187,15 @@ static PyObject *transfer_wait(PyObject *object, PyObject *args, PyObject *kwarg
 	struct native_state *state = native_state_of(object);
 	struct weir_error err = WEIR_ERROR_INIT;
 	struct weir_done done[NATIVE_DONE_MAX];
-	unsigned max = NATIVE_DONE_MAX;
+	uint32_t max = NATIVE_DONE_MAX;
 	struct native_transfer *self;
 	struct patience patience = {0, 0};
 	struct native_slices slices;
 	PyObject *timeout = NULL, *list = NULL;
 	int ret;
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|IO", (char **)names, &max, &timeout) ||
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O&O", (char **)names, native_take_u32,
+					 &max, &timeout) ||
 	    !native_slices_begin(&slices, timeout) || !(self = enter(object)))
 		return NULL;
 	max = max < NATIVE_DONE_MAX ? max : NATIVE_DONE_MAX;
@@ -449,8 +448,6 @@ static PyObject *transfer_finished(PyObject *self, void *none)
 	(void)none;
 	return PyBool_FromLong(((struct native_transfer *)self)->transfer == NULL);
 }
-
-#define WITH_KEYWORDS(function) (PyCFunction)(void (*)(void))(function)
 
 static PyMethodDef methods[] = {
 	{"wait", WITH_KEYWORDS(transfer_wait), METH_VARARGS | METH_KEYWORDS,

@@ -46,6 +46,25 @@ bool native_u64(PyObject *number, uint64_t *out)
 	return !PyErr_Occurred();
 }
 
+int native_take_u64(PyObject *number, void *out)
+{
+	return native_u64(number, out);
+}
+
+int native_take_u32(PyObject *number, void *out)
+{
+	uint64_t value;
+
+	if (!native_u64(number, &value))
+		return 0;
+	if (value > UINT32_MAX) {
+		PyErr_SetString(PyExc_OverflowError, "a number of more than 32 bits");
+		return 0;
+	}
+	*(uint32_t *)out = (uint32_t)value;
+	return 1;
+}
+
 /* The place of a word in a list that ends with NULL. */
 static bool choose(struct native_state *state, const char *const *words, const char *word,
 		   const char *told, int *out)
