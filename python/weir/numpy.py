@@ -53,5 +53,5 @@ def _entry(item: tuple[str, Array]) -> saving.Entry:
     if dtype is None:
         raise Unsupported(f"tensor {name!r}: files have no type for {array.dtype}")
     packed = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    data = memoryview(packed.reshape(-1).view(np.uint8)) if array.size else memoryview(b"")
+    data = packed.reshape(-1).view(np.uint8).data if array.size else memoryview(b"")
     return saving.Entry(name, dtype, array.shape, data)

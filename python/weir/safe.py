@@ -51,18 +51,18 @@ _DEVICES = ("cpu", "mps", "cuda", "npu", "xpu", "xla", "mlu", "musa", "hpu")
 
 
 @functools.cache
-def _joined(kind: type[Error], other: type[Exception]) -> type[Error]:
-    return type(
-        kind.__name__, (kind, other), {"__doc__": kind.__doc__, "__module__": kind.__module__}
-    )
+def _joined(kinds: tuple[type[Error], type[Exception]]) -> type[Error]:
+    """One class that is both."""
+    like = kinds[0]
+    return type(like.__name__, kinds, {"__doc__": like.__doc__, "__module__": like.__module__})
 
 
-def as_safetensors(error: Error) -> Error:
+def as_safetensors(error: Exception) -> Exception:
     """The same failure, which `except safetensors.SafetensorError` catches as well."""
     other = getattr(sys.modules.get("safetensors"), "SafetensorError", None)
-    if other is None or isinstance(error, other):
+    if other is None or isinstance(error, other) or not isinstance(error, Error):
         return error
-    return _joined(type(error), other)(
+    return _joined((type(error), other))(
         error.message,
         code=error.code,
         object=error.object,

@@ -48,7 +48,7 @@ class Adapter(Protocol):
         """What the caller gets, once the bytes are there."""
 
     def borrow(self, tensor: Tensor) -> Any:
-        """An array that looks at weir's memory and keeps it alive; without a copy where possible."""
+        """An array that looks at weir's memory and keeps it alive; no copy where possible."""
 
 
 def find(name: str, device: object = None) -> Adapter:

@@ -47,7 +47,7 @@ def aligned(shape: Sequence[int], kind: np.dtype[Any], align: int) -> np.ndarray
 
 
 def address(array: np.ndarray[Any, Any]) -> int:
-    return array.__array_interface__["data"][0]
+    return int(array.__array_interface__["data"][0])
 
 
 def view(tensor: Tensor) -> np.ndarray[Any, Any]:

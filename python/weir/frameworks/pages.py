@@ -20,7 +20,7 @@ _MADV_HUGEPAGE = 14
 def _madvise() -> Callable[[int, int, int], int]:
     function = ctypes.CDLL(None).madvise
     function.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def advise(address: int, nbytes: int) -> None:

@@ -33,7 +33,7 @@ def _parse(device: object) -> torch.device:
     if device is None:
         return torch.device("cpu")
     try:
-        return torch.device(device)  # type: ignore[arg-type]
+        return torch.device(device)
     except (RuntimeError, TypeError, ModuleNotFoundError) as error:
         dtypes.refuse_device("PyTorch", str(device), str(error).split("\n")[0])
 
