@@ -98,7 +98,7 @@ def run_their_tests(mount, cuda, client, tmp_path):  # noqa: F811
         "LD_LIBRARY_PATH": cuda,
     }
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path / "tests"]
-    command.append(f"--basetemp={mount.point}/tmp/pytest")
+    command += [f"--rootdir={tmp_path}", f"--basetemp={mount.point}/tmp/pytest"]
     return subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=100, check=False
     )
