@@ -350,6 +350,22 @@ def test_C_74_names_and_holes(mount, fd):
     assert native.force_fsync(1 << 20) == -1
 
 
+def test_C_74_a_second_name_and_holes(mount, fd):
+    second = mount.file + "-2"
+    assert native.hardlink(target=mount.file, link_name=second) is None
+    assert os.path.samestat(os.stat(second), os.stat(mount.file))
+    with pytest.raises(FileExistsError):
+        native.hardlink(mount.file, second)
+    assert native.punch_hole(fd, [4096, 40960], [8192, 45056]) is None
+    assert native.punch_hole(second, (81920,), (86016,), 0) is None
+    holes = bytearray(DATA)
+    for start in (4096, 40960, 81920):
+        holes[start : start + 4096] = bytes(4096)
+    with open(os.path.join(mount.source, "file"), "rb") as source:
+        assert source.read() == holes
+    assert number_of(native.punch_hole, fd, [1], [2]) == errno.EINVAL
+
+
 def test_C_73_destroyed_twice_and_used_after(memory, ring, fd):
     ring.destroy()
     ring.destroy()
