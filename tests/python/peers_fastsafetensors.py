@@ -372,6 +372,25 @@ def test_C_80_a_filter_reads_what_it_keeps(paths):
     assert delivered() - before == sum(end - start for each in ranges for start, end in each)
 
 
+def test_C_55_a_budget_of_little_more_than_the_largest_tensor(tmp_path, monkeypatch):
+    model = {f"h.{n:02}": torch.randn(1 << 18) for n in range(20)}
+    path = str(tmp_path / "model.safetensors")
+    save_file(model, path)
+    budget, peak, allocate = (1 << 20) * 5 // 4, [], FRAMEWORK.alloc_tensor_memory
+
+    def counted(length, device):
+        buffer = allocate(length, device)
+        peak.append(FRAMEWORK.get_mem_used())
+        return buffer
+
+    monkeypatch.setattr(FRAMEWORK, "alloc_tensor_memory", counted)
+    loader = plugin.ParallelWeirLoader(
+        None, [path], queue_size=-1, use_tqdm_on_load=False, max_batch_bytes=budget
+    )
+    assert_equal(weights_of(loader), model)
+    assert len(peak) == 20 and max(peak) <= budget
+
+
 def test_borrowed_tensors(paths):
     loader = plugin.ParallelWeirLoader(
         None, paths, use_tqdm_on_load=False, borrowed_tensors=True, accumulate_resident=False
@@ -389,7 +408,7 @@ def test_an_argument_that_the_pipeline_lacks_is_refused(paths):
         plugin.ParallelWeirLoader(None, paths, max_batch_bites=1)
 
 
-def test_tensors_outlive_their_loader(paths):
+def test_C_52_tensors_outlive_their_loader(paths):
     loader = plugin.WeirLoader(None, "cpu")
     loader.add_filenames({0: paths})
     buffers = loader.copy_files_to_device(allow_inflight=True)
