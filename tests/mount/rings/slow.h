@@ -14,10 +14,10 @@
 #define SLOW_SEED  77
 
 struct slow_shared {
-	_Atomic bool hold; /* reads wait */
-	_Atomic int held;  /* that many do */
+	_Atomic bool hold;   /* reads wait */
+	_Atomic int held;    /* that many do */
 	_Atomic bool cached; /* opened from now on: by way of the page cache */
-	_Atomic int spare; /* so many of them are answered all the same, the oldest first */
+	_Atomic int spare;   /* so many of them are answered all the same, the oldest first */
 };
 
 struct slow {
