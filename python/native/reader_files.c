@@ -409,7 +409,7 @@ static int open_new(struct reader_call *call, const char *path, const char *uri,
 {
 	struct weir_object_opts opts = reader_object_opts(call);
 	struct reader_file like = {.promised = promised};
-	struct weir_object *object;
+	struct weir_object *object = NULL;
 	int ret = reader_check_kind(call, path, stat);
 
 	if (ret == 0)

@@ -185,7 +185,7 @@ static void end(void)
 
 static int ask(uint64_t userdata)
 {
-	static const uint8_t id[16];
+	static const uint8_t id[16] = {0};
 	static char memory[8192];
 	const struct driver_io io = {.io = {.iov = id,
 					    .iov_bytes = sizeof(memory),
