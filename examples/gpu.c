@@ -59,7 +59,7 @@ static int run(struct weir_ctx *ctx, char **argv, struct weir_model **model, str
 	if (!dests)
 		return WEIR_NOMEM;
 	for (uint64_t i = 0; i < count; i++)
-		dests[i] = weir_dest_cuda_alloc(atoi(argv[2]));
+		dests[i] = weir_dest_cuda_alloc((int)strtol(argv[2], NULL, 10));
 	ret = load(*model, dests, err);
 	free(dests);
 	return ret;

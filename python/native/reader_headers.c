@@ -321,6 +321,8 @@ int reader_headers(struct reader_call *call, struct reader_header *headers, uint
 {
 	struct batch batch = {.call = call, .next = headers, .end = headers + count};
 
+	if (count == 0)
+		return 0;
 	batch.width = width < 1 ? 1 : width > WIDTH_MAX ? WIDTH_MAX : width;
 	if (batch.width > count)
 		batch.width = count;
