@@ -13,6 +13,7 @@ Importing this module imports neither vLLM nor torch.
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -368,6 +369,11 @@ def loader_class() -> type:
 def register() -> None:
     """The entry point: makes the load format known to vLLM. Again in the same process, it does
     nothing."""
-    from vllm.model_executor.model_loader import register_model_loader
+    try:
+        from vllm.model_executor.model_loader import register_model_loader
 
-    register_model_loader(LOAD_FORMAT)(loader_class())
+        loader = loader_class()
+    except ImportError as failure:  # a plug-in that raises would end every start of that vLLM
+        logging.getLogger(__name__).warning("this vLLM gets no load format weir: %s", failure)
+        return
+    register_model_loader(LOAD_FORMAT)(loader)

@@ -130,6 +130,12 @@ def test_the_format_is_registered_once(vllm):
     assert list(vllm.registry) == ["weir"]
 
 
+def test_a_vllm_without_a_registry_starts_all_the_same(vllm, monkeypatch, caplog):
+    del sys.modules["vllm.model_executor.model_loader"].register_model_loader
+    plugin.register()
+    assert vllm.registry == {} and "no load format weir" in caplog.text
+
+
 def test_with_the_real_registry():
     pytest.importorskip("vllm.model_executor.model_loader")
     from vllm.config.load import LoadConfig as Config
