@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 
+#include "weir/error.h"
 #include "weir/export.h"
 
 #ifdef __cplusplus
@@ -54,6 +55,16 @@ WEIR_API struct weir_dest weir_dest_host(void *memory, uint64_t size_bytes);
  */
 WEIR_API struct weir_dest weir_dest_cuda(int device, void *memory, uint64_t size_bytes,
 					 void *stream);
+
+struct weir_ctx;
+
+/*
+ * Memory of a kind that nobody said: a CUDA device's, or else the host's.  The driver is asked where this process
+ * has it open; where it has not, there is no memory of a device.  stream: as above.  Pinned memory counts
+ * as the host's.
+ */
+WEIR_API int weir_dest_find(struct weir_ctx *ctx, void *memory, uint64_t size_bytes, void *stream,
+			    struct weir_dest *out, struct weir_error *err);
 
 /* Memory that weir allocates on that device, aligned to 256 bytes or more. */
 WEIR_API struct weir_dest weir_dest_cuda_alloc(int device);

@@ -14,10 +14,14 @@
 
 #define MIB UINT64_C(1048576)
 
-/* Bytes that are dropped: this much in flight, in pieces of that size, that much in one transfer. */
-#define DROP_BUDGET  (8 * MIB)
-#define DROP_PIECE   (2 * MIB)
-#define DROP_SEGMENT (1024 * MIB)
+/*
+ * Bytes that are dropped: a request for each piece, four pieces under way, a gigabyte in one transfer.  By
+ * rings a request costs more than its bytes do, so there the pieces fill the window that the caller has
+ * provided for: half of it each.
+ */
+#define DROP_PIECE    (2 * MIB)
+#define DROP_RING_MAX (32 * MIB)
+#define DROP_SEGMENT  (1024 * MIB)
 
 /* ---- Transfers ---- */
 
@@ -33,12 +37,13 @@ static void set_transfer(struct reader_call *call, struct weir_transfer *transfe
 		weir_transfer_cancel(transfer);
 }
 
-int reader_start(struct reader_call *call, struct weir_plan *plan, uint64_t budget_bytes,
+int reader_start(struct reader_call *call, struct weir_plan *plan, uint64_t piece_bytes,
 		 struct weir_transfer **out)
 {
 	struct weir_transfer_opts opts = {
 		.size = sizeof(opts),
-		.budget_bytes = budget_bytes,
+		.request_bytes = piece_bytes > DROP_PIECE ? piece_bytes : 0,
+		.budget_bytes = piece_bytes > DROP_PIECE ? 2 * piece_bytes : 4 * piece_bytes,
 		.timeout_ns = call->deadline_ns == WEIR_FOREVER ? 0 : reader_time_left(call),
 	};
 	int ret = weir_transfer_start(plan, NULL, &opts, out, call->err);
@@ -112,12 +117,12 @@ static uint64_t min_of(uint64_t a, uint64_t b)
 
 /* Pieces for nobody; tagged by nothing. */
 static int plan_dropped(struct weir_plan *plan, struct weir_object *object, uint64_t offset,
-			uint64_t length, struct weir_error *err)
+			uint64_t length, uint64_t most, struct weir_error *err)
 {
 	int ret = 0;
 
 	while (ret == 0 && length > 0) {
-		uint64_t piece = min_of(length, DROP_PIECE - offset % DROP_PIECE);
+		uint64_t piece = min_of(length, most - offset % most);
 
 		ret = weir_plan_range(plan, object, offset, piece, weir_dest_alloc(), 0, err);
 		offset += piece;
@@ -153,10 +158,33 @@ static void *window_of(struct reader *reader)
 
 /* ---- Reading ---- */
 
+static bool is_by_rings(const struct weir_object *object)
+{
+	return strcmp(weir_object_scheme(object), "3fs") == 0;
+}
+
+static uint64_t piece_bytes(const struct reader *reader, const struct weir_object *object)
+{
+	uint64_t half = min_of(reader->window_bytes / 2, DROP_RING_MAX) / MIB * MIB;
+
+	return is_by_rings(object) && half > DROP_PIECE ? half : DROP_PIECE;
+}
+
+/* To an address whose kind of memory is asked for: the device's default stream comes first. */
+static int plan_kept(struct reader_call *call, struct weir_plan *plan, struct weir_object *object,
+		     void *memory, uint64_t offset, uint64_t length)
+{
+	struct weir_dest dest;
+	int ret = weir_dest_find(call->reader->ctx, memory, length, NULL, &dest, call->err);
+
+	return ret < 0 ? ret : weir_plan_range(plan, object, offset, length, dest, 0, call->err);
+}
+
 /* Bytes to memory, or, where that is NULL, to nobody; adds them up. */
 static int move(struct reader_call *call, struct weir_object *object, void *memory, uint64_t offset,
 		uint64_t length, uint64_t *bytes)
 {
+	uint64_t piece = piece_bytes(call->reader, object);
 	struct weir_transfer *transfer;
 	struct weir_plan *plan;
 	int ret = weir_plan_create(call->reader->ctx, &plan, call->err);
@@ -164,15 +192,14 @@ static int move(struct reader_call *call, struct weir_object *object, void *memo
 	if (ret < 0)
 		return ret;
 	if (memory)
-		ret = weir_plan_range(plan, object, offset, length, weir_dest_host(memory, length),
-				      0, call->err);
+		ret = plan_kept(call, plan, object, memory, offset, length);
 	else
-		ret = plan_dropped(plan, object, offset, length, call->err);
+		ret = plan_dropped(plan, object, offset, length, piece, call->err);
 	if (ret < 0) {
 		weir_plan_destroy(plan);
 		return ret;
 	}
-	ret = reader_start(call, plan, memory ? 0 : DROP_BUDGET, &transfer);
+	ret = reader_start(call, plan, memory ? 0 : piece, &transfer);
 	return ret < 0 ? ret : reader_finish(call, transfer, drain(call, transfer, bytes));
 }
 
@@ -204,11 +231,10 @@ static int fetch(struct reader_call *call, struct weir_object *object,
 
 static void count_read(struct reader *reader, const struct weir_object *object, uint64_t bytes)
 {
-	bool rings = strcmp(weir_object_scheme(object), "3fs") == 0;
-
 	pthread_mutex_lock(&reader->lock);
 	reader->counters.reads++;
-	*(rings ? &reader->counters.ring_bytes : &reader->counters.file_bytes) += bytes;
+	*(is_by_rings(object) ? &reader->counters.ring_bytes
+			      : &reader->counters.file_bytes) += bytes;
 	pthread_mutex_unlock(&reader->lock);
 }
 

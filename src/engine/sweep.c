@@ -139,8 +139,13 @@ static int find_way(struct sweep *sweep, const struct extent *extent, uint64_t o
 
 static uint64_t request_bytes(const struct sweep *sweep, const struct extent *extent, int way)
 {
+	uint64_t asked = min_of(sweep->transfer->opts.request_bytes, (uint64_t)REQUEST_MAX);
+	uint64_t block = extent->object->core->offset_align;
+
 	if (way == WAY_BUFFERED)
 		return COPY_REQUEST_BYTES;
+	if (asked)
+		return max_of(block, round_down(asked, block));
 	return group_request_bytes(sweep->group, extent->object->core);
 }
 

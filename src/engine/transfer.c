@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/copy.h"
 #include "base/error.h"
 #include "base/size.h"
 #include "base/state.h"
@@ -283,8 +284,8 @@ void transfer_copy_out(struct part *part, uint64_t upto)
 			held = hold_for_copy(transfer, held, piece.extent);
 		if (!held)
 			continue;
-		memcpy(held->memory + piece.done, part->slot + (piece.offset - part->start),
-		       length);
+		copy_away(held->memory + piece.done, part->slot + (piece.offset - part->start),
+			  length);
 		copied += length;
 	}
 	hold_for_copy(transfer, held, NULL);

@@ -325,6 +325,15 @@ int cuda_place(struct cuda *cuda, int ordinal, const void *at, uint64_t bytes,
 	return 0;
 }
 
+int cuda_owner(struct cuda *cuda, const void *at)
+{
+	struct answer answer;
+
+	if (ask(cuda, at, &answer) != CU_OK || answer.type != CU_MEMORY_DEVICE)
+		return -1;
+	return answer.ordinal;
+}
+
 bool cuda_is_device_memory(struct cuda *cuda, const void *at)
 {
 	struct answer answer;

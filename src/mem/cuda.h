@@ -88,6 +88,9 @@ struct cuda_place {
 must_use int cuda_place(struct cuda *cuda, int ordinal, const void *at, uint64_t bytes,
 			struct cuda_place *out, struct weir_error *err);
 
+/* The device whose memory that is, managed memory included; -1: none's. */
+int cuda_owner(struct cuda *cuda, const void *at);
+
 /* Is that device memory, which the processor cannot touch? */
 bool cuda_is_device_memory(struct cuda *cuda, const void *at);
 

@@ -42,6 +42,15 @@ bool cuda_driver_found(void)
 	return found;
 }
 
+bool cuda_driver_is_open(void)
+{
+	void *library = dlopen(LIBRARY, RTLD_LAZY | RTLD_NOLOAD);
+
+	if (library)
+		dlclose(library);
+	return library != NULL;
+}
+
 int cuda_driver_load(const struct cuda_loader *loader, struct cuda_driver *out,
 		     struct weir_error *err)
 {

@@ -147,6 +147,9 @@ struct cuda_loader {
 must_use int cuda_driver_load(const struct cuda_loader *loader, struct cuda_driver *out,
 			      struct weir_error *err);
 
+/* Has somebody in this process opened it?  If not, there is no device memory here. */
+bool cuda_driver_is_open(void);
+
 /* Could the library be opened?  Nothing in it is called. */
 bool cuda_driver_found(void);
 

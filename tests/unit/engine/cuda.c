@@ -121,6 +121,27 @@ static void check_bytes(const void *at, uint64_t offset, uint64_t length)
 
 /* ---- Where bytes land ---- */
 
+static void a_destination_of_an_unknown_kind(void)
+{
+	struct fake_cuda_how how = {0};
+	struct weir_dest dest;
+	char host[64];
+	void *at;
+
+	start(&how);
+	check_int(weir_dest_find(ctx, host, 64, NULL, &dest, &err), 0);
+	check_int(dest.kind, WEIR_DEST_HOST);
+	check(dest.memory == host && dest.size_bytes == 64);
+	at = fake_cuda_alloc(1, SIZE, FAKE_DEVICE);
+	check_int(weir_dest_find(ctx, at, SIZE, NULL, &dest, &err), 0);
+	check_int(dest.kind, WEIR_DEST_CUDA);
+	check_int(dest.device, 1);
+	check_int(carry_out(plan_range(0, SIZE, dest), NULL), 0);
+	check_bytes(at, 0, SIZE);
+	fake_cuda_free(at);
+	end();
+}
+
 /* Odd places of each kind of memory, on both devices, with the other one or none current. */
 static void C_41_every_kind_at_odd_offsets(void)
 {
@@ -754,6 +775,7 @@ int main(int argc, char **argv)
 		TEST(PR_26_guarded_memory_is_not_written_once_it_settled),
 		TEST(PR_26_a_transfer_that_hangs_is_abandoned),
 		TEST(PR_26_a_context_ends_while_a_copy_hangs),
+		TEST(a_destination_of_an_unknown_kind),
 		TEST(budgets_hold_for_device_memory),
 	};
 
