@@ -1,10 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the Python tests share."""
+"""What the Python tests share.
 
+Each file of them runs in mounts and a /dev/shm of its own, so what is left there is its own."""
+
+import os
+import sys
 from types import SimpleNamespace
 
 import files
 import pytest
+
+sys.path.append(os.path.join(os.path.dirname(os.path.dirname(__file__)), "integration"))
+import cli_lib  # noqa: E402
+
+cli_lib.alone()
 
 TENSORS = {
     "a": ("F32", (64, 32)),

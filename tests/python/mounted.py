@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A mount of ours for each test, of a folder with a file in it; skipped where nothing can be.
 
-It stands in mounts and a /dev/shm of this process alone, so what is left there is the test's own.
 Import this first: it makes the client of 3FS importable."""
 
 import os
@@ -21,13 +20,10 @@ DATA = bytes((7 * n + n // 251) % 256 for n in range(300_001))
 if not os.access("/dev/fuse", os.R_OK | os.W_OK):
     pytest.exit("/dev/fuse is not there, or not for us", returncode=77)
 
-sys.path[:0] = [CLIENT, os.path.join(TESTS, "integration")]
+sys.path.insert(0, CLIENT)
 os.environ["PYTHONPATH"] = CLIENT + os.pathsep + os.environ["PYTHONPATH"]
 
-import cli_lib  # noqa: E402
 import mount_lib  # noqa: E402
-
-cli_lib.alone()
 
 
 class Mounted:

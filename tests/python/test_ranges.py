@@ -165,4 +165,5 @@ def test_threads_that_wait_and_one_that_ends(path, memory):
     for thread in threads:
         thread.join(10)
         assert not thread.is_alive()
-    assert len(ends) == len(cuts) and {"there", "cancelled"} == set(ends)
+    # On a machine that is busy elsewhere all may be there before the end is asked for.
+    assert len(ends) == len(cuts) and "there" in ends and set(ends) <= {"there", "cancelled"}
