@@ -6,13 +6,13 @@ another; any other reader with the same two calls is named by MODULE:FACTORY.
 """
 import importlib
 import os
-import typing
+from typing import Any, Protocol
 
 NAMES = ("mock", "python", "cpp")
 MIB = 1 << 20
 
 
-class Reader(typing.Protocol):
+class Reader(Protocol):
     """What is measured."""
 
     def read_chunked(self, path: str, dev_ptr: int, file_offset: int, total_length: int,
@@ -29,7 +29,7 @@ def known(name: str) -> bool:
     return name in NAMES or bool(colon and module and factory)
 
 
-def package():
+def package() -> Any:
     """The reader's package; its own choice of a backend does not matter here."""
     os.environ.setdefault("FASTSAFETENSORS_BACKEND", "mock")
     try:
@@ -44,5 +44,7 @@ def make(name: str, mount_point: str, entries: int, buffer_mib: float) -> Reader
     sizes = {"entries": entries, "buffer_size": int(buffer_mib * MIB)} if buffer_mib else {}
     module, colon, factory = name.partition(":")
     if colon:
-        return getattr(importlib.import_module(module), factory)(mount_point=mount_point, **sizes)
-    return package().create_reader(name, mount_point=mount_point, **sizes)
+        made: Reader = getattr(importlib.import_module(module), factory)(mount_point=mount_point, **sizes)
+    else:
+        made = package().create_reader(name, mount_point=mount_point, **sizes)
+    return made

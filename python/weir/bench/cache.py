@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files out of the page cache, into it, and how much of them stands there."""
 import os
+from collections.abc import Sequence
 
 SAMPLES = 64
 STEP = 8 << 20
@@ -42,7 +43,7 @@ def share(path: str) -> float:
         os.close(handle)
 
 
-def prepare(paths, mode: str) -> float:
+def prepare(paths: Sequence[str], mode: str) -> float:
     """Before an iteration; returns the mean share that stands in the cache then."""
     if mode == "cold":
         os.sync()

@@ -5,6 +5,8 @@ import dataclasses
 import glob
 import itertools
 import os
+from collections.abc import Callable
+from typing import TypeVar
 
 from weir.bench import backends
 
@@ -65,10 +67,13 @@ class Options:
     json: bool
 
 
-def numbers(kind: type, least: float):
+Number = TypeVar("Number", int, float)
+
+
+def numbers(kind: type[Number], least: float) -> Callable[[str], tuple[Number, ...]]:
     """A parser of comma lists of numbers, each at least `least`."""
 
-    def parse(text: str) -> tuple:
+    def parse(text: str) -> tuple[Number, ...]:
         values = []
         for word in text.split(","):
             try:
@@ -163,9 +168,9 @@ def sizes(chosen: Options) -> list[tuple[float, float]]:
     if chosen.mode == "single":
         return [(chosen.buffer_sizes[0], chosen.chunk_sizes[0])]
     pairs = itertools.product(chosen.buffer_sizes, chosen.chunk_sizes)
-    keep = {"equal": lambda buffer, chunk: chunk == buffer, "below": lambda buffer, chunk: chunk <= buffer,
-            "all": lambda buffer, chunk: True}[chosen.pairing]
-    return [pair for pair in pairs if keep(*pair)]
+    if chosen.pairing == "equal":
+        return [(buffer, chunk) for buffer, chunk in pairs if chunk == buffer]
+    return [(buffer, chunk) for buffer, chunk in pairs if chunk <= buffer or chosen.pairing == "all"]
 
 
 def grid(chosen: Options) -> list[Combination]:

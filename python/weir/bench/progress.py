@@ -4,6 +4,8 @@ import math
 import sys
 import time
 
+from weir.bench.rounds import Result
+
 
 def clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
@@ -23,7 +25,7 @@ class Progress:
     def __enter__(self) -> "Progress":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.shown and self.over:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
@@ -38,7 +40,7 @@ class Progress:
         if self.shown and self.over:
             print(f"\r\033[K{self.done + 1} of {self.total}: {label}{self.left()}", end="", file=sys.stderr, flush=True)
 
-    def end(self, result) -> None:
+    def end(self, result: Result) -> None:
         self.done += 1
         if not self.shown:
             return

@@ -6,10 +6,14 @@ import platform
 import shlex
 import sys
 import time
+from collections.abc import Callable, Hashable
+from typing import TypeVar
 
 from weir.bench import charts, figures
 from weir.bench.options import Options
 from weir.bench.rounds import Iteration, Result
+
+Key = TypeVar("Key", bound=Hashable)
 
 STYLE = """
 :root{color-scheme:light dark;--back:#fff;--text:#1b2733;--soft:#5b6b7a;--grid:#dde4ea}
@@ -39,9 +43,9 @@ def point(result: Result, x: float, unit: float) -> charts.Point:
                         f"{result.combination}: {result.told_rate()}")
 
 
-def best_by(results: list[Result], key) -> dict:
+def best_by(results: list[Result], key: Callable[[Result], Key]) -> dict[Key, Result]:
     """The fastest result of each key."""
-    found: dict = {}
+    found: dict[Key, Result] = {}
     for result in results:
         name = key(result)
         if name not in found or result.rates.median > found[name].rates.median:
@@ -49,7 +53,7 @@ def best_by(results: list[Result], key) -> dict:
     return found
 
 
-def series(results: list[Result], x, unit: float) -> dict[str, list[charts.Point]]:
+def series(results: list[Result], x: Callable[[Result], float], unit: float) -> dict[str, list[charts.Point]]:
     """A line for each reader, of the fastest results at each x."""
     best = best_by([result for result in results if x(result)],
                    lambda result: (result.combination.backend, x(result)))
@@ -82,8 +86,11 @@ def section(title: str, words: str, drawn: str) -> str:
 
 def drawings(results: list[Result], headers: bool) -> list[str]:
     unit, name = (1.0, "headers/s") if headers else (1e9, "GB/s")
-    sizes, across = ((lambda result: result.combination.batch), "files in a call") if headers else \
-        ((lambda result: result.combination.buffer), "buffer, MiB")
+    across = "files in a call" if headers else "buffer, MiB"
+
+    def sizes(result: Result) -> float:
+        return result.combination.batch if headers else result.combination.buffer
+
     kind = "Headers" if headers else "Throughput"
     parts = []
     by_size = series(results, sizes, unit)

@@ -10,6 +10,7 @@ import multiprocessing
 import multiprocessing.connection
 import threading
 import time
+from typing import Any, TypeVar
 
 from weir.bench import cache, figures, worker
 from weir.bench.options import Combination, Options
@@ -17,6 +18,9 @@ from weir.bench.options import Combination, Options
 NS = 1e-9
 MAKE_READY_SECONDS = 300
 REASON_SECONDS = 10
+
+
+Word = TypeVar("Word", worker.Ready, worker.Sample, worker.Ended)
 
 
 class Broken(Exception):
@@ -121,11 +125,11 @@ class Crew:
             self.pipes.append(here)
             self.processes.append(process)
 
-    def hear(self, kind: type, seconds: float) -> list:
+    def hear(self, kind: type[Word], seconds: float) -> list[Word]:
         """One word of that kind from each process."""
         until = time.monotonic() + seconds
-        waiting = dict(zip(self.pipes, range(len(self.pipes))))
-        words = []
+        waiting: dict[Any, int] = dict(zip(self.pipes, range(len(self.pipes))))
+        words: list[Word] = []
         while waiting:
             said = multiprocessing.connection.wait(list(waiting), max(0.0, until - time.monotonic()))
             if not said:
@@ -134,7 +138,7 @@ class Crew:
                 words.append(self.word(pipe, waiting.pop(pipe), kind))
         return sorted(words, key=lambda word: word.rank)
 
-    def word(self, pipe, rank: int, kind: type):
+    def word(self, pipe: Any, rank: int, kind: type[Word]) -> Word:
         try:
             word = pipe.recv()
         except EOFError:
@@ -148,10 +152,11 @@ class Crew:
 
     def reason(self) -> str | None:
         """Why the barrier broke: what the one process says that failed first."""
-        talking = list(self.pipes)
+        talking: list[Any] = list(self.pipes)
         until = time.monotonic() + REASON_SECONDS
         while talking and time.monotonic() < until:
-            for pipe in multiprocessing.connection.wait(talking, 0.1):
+            heard: list[Any] = list(multiprocessing.connection.wait(talking, 0.1))
+            for pipe in heard:
                 try:
                     word = pipe.recv()
                 except EOFError:

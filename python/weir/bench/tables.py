@@ -5,12 +5,15 @@ import json
 import math
 import os
 import sys
+from collections.abc import Iterable, Iterator
+from typing import Any, TextIO
 
 from weir.bench import figures
 from weir.bench.options import Options
 from weir.bench.rounds import Result
 
 GB, MB = 1e9, 1e6
+Row = dict[str, Any]
 
 RAW = ("backend", "buffer_size", "chunk_size", "num_processes", "rank", "iteration", "num_files", "total_bytes_read",
        "read_time", "wall_time", "throughput_mbps", "throughput_gbps", "round_wall_time", "success", "error",
@@ -27,10 +30,10 @@ HEADERS_SUMMARY = ("backend", "batch_size", "num_threads", "num_processes", "hea
                    "headers_per_second_std", "wall_time_median", "wall_time_mean", "num_iterations")
 
 
-def raw(result: Result):
+def raw(result: Result) -> Iterator[Row]:
     """A row for each process and iteration; one for a combination that failed."""
     what = result.combination
-    sizes = {"backend": what.backend, "buffer_size": f"{what.buffer:g}", "chunk_size": f"{what.chunk:g}",
+    sizes: Row = {"backend": what.backend, "buffer_size": f"{what.buffer:g}", "chunk_size": f"{what.chunk:g}",
              "num_processes": what.processes, "op": what.operation, "batch_size": what.batch, "num_threads": what.threads}
     for one in result.iterations:
         for sample in one.samples:
@@ -47,9 +50,9 @@ def raw(result: Result):
         yield sizes | {"success": "false", "error": result.error}
 
 
-def summary(result: Result) -> dict:
+def summary(result: Result) -> Row:
     what, rates, seconds = result.combination, result.rates, result.seconds
-    row = {"backend": what.backend, "buffer_size_mb": f"{what.buffer:g}", "chunk_size_mb": f"{what.chunk:g}",
+    row: Row = {"backend": what.backend, "buffer_size_mb": f"{what.buffer:g}", "chunk_size_mb": f"{what.chunk:g}",
            "num_processes": what.processes, "batch_size": what.batch, "num_threads": what.threads,
            "wall_time_median": f"{seconds.median:.6f}", "wall_time_mean": f"{seconds.mean:.6f}",
            "num_iterations": len(result.iterations), "cpu_seconds_per_gib": f"{result.cpu_seconds_per_gib:.6f}",
@@ -65,7 +68,7 @@ def summary(result: Result) -> dict:
     return row
 
 
-def save(path: str, columns: tuple[str, ...], rows) -> None:
+def save(path: str, columns: tuple[str, ...], rows: Iterable[Row]) -> None:
     """Under its name only when it is whole."""
     with open(path + ".new", "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore", restval="")
@@ -88,15 +91,15 @@ def write(chosen: Options, results: list[Result]) -> None:
             save(chosen.csv, columns[1], rows)
 
 
-def spread_json(values: figures.Spread) -> dict:
+def spread_json(values: figures.Spread) -> dict[str, float]:
     named = {"median": values.median, "min": values.least, "max": values.most, "p5": values.p5, "p95": values.p95}
     return {name: value for name, value in named.items() if not math.isnan(value)}
 
 
-def cell(result: Result) -> dict:
+def cell(result: Result) -> Row:
     what = result.combination
     rate = "headers_per_second" if what.operation == "headers_batch" else "bytes_per_second"
-    told = {"backend": what.backend, "operation": what.operation, "buffer_mib": what.buffer, "chunk_mib": what.chunk,
+    told: Row = {"backend": what.backend, "operation": what.operation, "buffer_mib": what.buffer, "chunk_mib": what.chunk,
             "processes": what.processes, "batch": what.batch, "threads": what.threads}
     if result.iterations:
         told |= {rate: spread_json(result.rates), "latency_seconds": spread_json(figures.spread(result.latencies)),
@@ -113,7 +116,7 @@ def show_json(chosen: Options, results: list[Result]) -> None:
     print()
 
 
-def show(results: list[Result], to=None) -> None:
+def show(results: list[Result], to: TextIO | None = None) -> None:
     """A table for people; the best of each operation has a star."""
     to = to or sys.stdout
     for operation in dict.fromkeys(result.combination.operation for result in results):

@@ -4,11 +4,16 @@
 Everything slow happens before the first barrier: imports, the reader, the destination, the comparison of
 bytes.  Times are of the monotonic clock, which all processes of a machine share.
 """
+from __future__ import annotations
+
 import dataclasses
 import mmap
 import os
 import resource
 import time
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier
+from typing import Any
 
 from weir.bench import backends
 from weir.bench.options import MIB, Combination
@@ -102,16 +107,20 @@ class DeviceMemory:
 
     @property
     def address(self) -> int:
-        return self.tensor.data_ptr()
+        return int(self.tensor.data_ptr())
 
     def read(self, start: int, length: int) -> bytes:
-        return self.tensor[start:start + length].cpu().numpy().tobytes()
+        return bytes(self.tensor[start:start + length].cpu().numpy())
 
     def wait(self) -> None:
         self.torch.cuda.synchronize(self.tensor.device)
 
 
-def destination(job: Job, size: int):
+Memory = HostMemory | DeviceMemory
+Calls = list[tuple[int, int]]
+
+
+def destination(job: Job, size: int) -> Memory | None:
     if job.download_only:
         return None
     return HostMemory(size) if job.device == "cpu" else DeviceMemory(size, job.device)
@@ -136,23 +145,24 @@ class Work:
             raise RuntimeError(f"{path}: {got} of {size} bytes were read")
         return size
 
-    def compare(self, path: str) -> int:
+    def compare(self, path: str, memory: Memory) -> int:
         """The delivered bytes against the file's, as the kernel reads them."""
         size = self.read(path)
-        self.memory.wait()
+        memory.wait()
         with open(path, "rb", buffering=0) as file:
             for start in range(0, size, WINDOW):
                 wanted = os.pread(file.fileno(), WINDOW, start)
-                if self.memory.read(start, len(wanted)) != wanted:
+                if memory.read(start, len(wanted)) != wanted:
                     raise RuntimeError(f"{path}: wrong bytes between {start} and {start + len(wanted)}")
         return size
 
     def compared(self) -> int:
         if not self.memory or self.job.verify == "none":
             return 0
-        return sum(self.compare(path) for path in self.job.files[:1 if self.job.verify == "first" else None])
+        files = self.job.files[:1 if self.job.verify == "first" else None]
+        return sum(self.compare(path, self.memory) for path in files)
 
-    def read_all(self, calls: list) -> tuple[int, int]:
+    def read_all(self, calls: Calls) -> tuple[int, int]:
         """Bytes and files of one iteration."""
         total = 0
         for path in self.job.files:
@@ -163,7 +173,7 @@ class Work:
             self.memory.wait()
         return total, len(self.job.files)
 
-    def headers_all(self, calls: list) -> tuple[int, int]:
+    def headers_all(self, calls: Calls) -> tuple[int, int]:
         files, batch = self.job.files, self.job.combination.batch
         total = 0
         for first in range(0, len(files), batch):
@@ -174,7 +184,7 @@ class Work:
         return total, len(files)
 
     def iteration(self) -> Sample:
-        calls: list[tuple[int, int]] = []
+        calls: Calls = []
         once = self.read_all if self.job.combination.operation == "read_chunked" else self.headers_all
         cpu, start = time.process_time(), time.monotonic_ns()
         total, files = once(calls)
@@ -182,7 +192,7 @@ class Work:
         return Sample(self.job.rank, total, files, start, end, time.process_time() - cpu, tuple(calls))
 
 
-def work(job: Job, barrier, pipe) -> None:
+def work(job: Job, barrier: Barrier, pipe: Connection[Any, Any]) -> None:
     start = time.monotonic()
     made = Work(job)
     compared = made.compared()
@@ -194,7 +204,7 @@ def work(job: Job, barrier, pipe) -> None:
     pipe.send(Ended(job.rank, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10))
 
 
-def main(job: Job, barrier, pipe) -> None:
+def main(job: Job, barrier: Barrier, pipe: Connection[Any, Any]) -> None:
     """The process.  Whatever goes wrong is told, and nobody waits for this one at the barrier."""
     try:
         work(job, barrier, pipe)
