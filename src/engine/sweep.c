@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/sweep.h"
 
+#include <assert.h>
 #include <errno.h>
 
 #include "base/error.h"
@@ -91,6 +92,8 @@ bool part_next(const struct part *part, struct cursor *cursor, struct piece *out
 static void fill_request(const struct sweep *sweep, struct part *part, struct extent *extent,
 			 uint64_t start, uint64_t end, void *memory, int way)
 {
+	assert(!extent->far ||
+	       extent->berth); /* which it had before anything of it was asked for */
 	part->slot = NULL;
 	part->device = extent->far ? extent->berth->device : NULL;
 	part->crossing = part->exposed = false;
