@@ -68,7 +68,9 @@ static bool speaks_though_empty(const struct sys *sys, int fd)
 static int judge_kind(const struct sys *sys, int fd, const char *uri, struct statx *stx,
 		      struct weir_error *err)
 {
-	int ret = file_statx(sys, fd, "", AT_EMPTY_PATH, stx);
+	/* Of the file, not of what a remote one's attributes were lately: a version that a cache was wrong
+	 * about would be found to have changed.  Local file systems take no notice. */
+	int ret = file_statx(sys, fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, stx);
 
 	if (ret)
 		return error_sys(err, ret, uri, "%s: cannot stat", uri);

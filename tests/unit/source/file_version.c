@@ -69,6 +69,33 @@ static void ST_12_live_files_may_change(void)
 	all_done(object);
 }
 
+/* A remote file system: what it remembers of a file is a second old, unless it is told to ask. */
+static int statx_remembers(int dir, const char *path, int flags, unsigned mask, struct statx *out)
+{
+	int ret = statx(dir, path, flags, mask, out);
+
+	if (!(flags & AT_STATX_FORCE_SYNC)) {
+		out->stx_mtime.tv_sec--;
+		out->stx_ctime.tv_sec--;
+	}
+	return ret;
+}
+
+static void attributes_that_were_cached_are_no_change(void)
+{
+	char *path = file_made(1000);
+	struct source_object *object;
+
+	test_sys = *sys_real();
+	test_sys.statx = statx_remembers;
+	source_made();
+	object = opened(path);
+	check_int(check_of(object), 0);
+	check_int(truncate(path, 10), 0);
+	check_int(check_of(object), WEIR_TRUNCATED);
+	all_done(object);
+}
+
 static void ST_13_IX_12_replaced_by_rename(void)
 {
 	unsigned char *memory = memory_made(200000);
@@ -169,6 +196,7 @@ int main(int argc, char **argv)
 		TEST(ST_11_file_lengthened),
 		TEST(ST_12_rewritten_in_place),
 		TEST(ST_12_live_files_may_change),
+		TEST(attributes_that_were_cached_are_no_change),
 		TEST(ST_13_IX_12_replaced_by_rename),
 		TEST(ST_14_removed),
 		TEST(ST_12_rewritten_and_then_removed),
