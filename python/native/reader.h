@@ -150,16 +150,6 @@ struct reader_range {
 /* How many bytes arrived: fewer than asked only where the file ends; or a negative code. */
 int64_t reader_read(struct reader_call *call, const char *path, const struct reader_range *range);
 
-/*
- * Starts the plan's transfer where it can be cancelled; takes the plan over in any case.  piece_bytes: of what is
- * dropped; 0: nothing is.
- */
-int reader_start(struct reader_call *call, struct weir_plan *plan, uint64_t piece_bytes,
-		 struct weir_transfer **out);
-
-/* Ends it; ret is what happened so far, and is returned unless it is 0 and more went wrong. */
-int reader_finish(struct reader_call *call, struct weir_transfer *transfer, int ret);
-
 /* ---- reader_headers.c ---- */
 
 /* One file's header: `bytes` of JSON, malloc'ed. */

@@ -23,6 +23,11 @@
 #define DROP_RING_MAX (32 * MIB)
 #define DROP_SEGMENT  (1024 * MIB)
 
+/* The engine asks for no more than this at once by itself. */
+#define CHUNK_MATTERS (512 << 10)
+/* And for no less than this, however small the chunk. */
+#define CHUNK_LEAST   4096
+
 /* ---- Transfers ---- */
 
 static void set_transfer(struct reader_call *call, struct weir_transfer *transfer)
@@ -37,13 +42,19 @@ static void set_transfer(struct reader_call *call, struct weir_transfer *transfe
 		weir_transfer_cancel(transfer);
 }
 
-int reader_start(struct reader_call *call, struct weir_plan *plan, uint64_t piece_bytes,
+/* How a transfer goes about it; zero: as the context has it. */
+struct manner {
+	uint64_t budget_bytes, request_bytes;
+};
+
+/* Starts the plan's transfer where it can be cancelled; takes the plan over in any case. */
+static int start(struct reader_call *call, struct weir_plan *plan, struct manner manner,
 		 struct weir_transfer **out)
 {
 	struct weir_transfer_opts opts = {
 		.size = sizeof(opts),
-		.request_bytes = piece_bytes > DROP_PIECE ? piece_bytes : 0,
-		.budget_bytes = piece_bytes > DROP_PIECE ? 2 * piece_bytes : 4 * piece_bytes,
+		.request_bytes = manner.request_bytes,
+		.budget_bytes = manner.budget_bytes,
 		.timeout_ns = call->deadline_ns == WEIR_FOREVER ? 0 : reader_time_left(call),
 	};
 	int ret = weir_transfer_start(plan, NULL, &opts, out, call->err);
@@ -55,7 +66,8 @@ int reader_start(struct reader_call *call, struct weir_plan *plan, uint64_t piec
 	return ret;
 }
 
-int reader_finish(struct reader_call *call, struct weir_transfer *transfer, int ret)
+/* Ends it; ret is what happened so far, and is returned unless it is 0 and more went wrong. */
+static int finish(struct reader_call *call, struct weir_transfer *transfer, int ret)
 {
 	struct weir_error why = WEIR_ERROR_INIT;
 	int end;
@@ -180,9 +192,23 @@ static int plan_kept(struct reader_call *call, struct weir_plan *plan, struct we
 	return ret < 0 ? ret : weir_plan_range(plan, object, offset, length, dest, 0, call->err);
 }
 
+/* A chunk is the most that one request asks for; where it is large, the engine asks for less. */
+static struct manner manner_of(uint64_t piece, bool dropped, int64_t chunk)
+{
+	struct manner manner = {0};
+
+	if (dropped) {
+		manner.budget_bytes = piece > DROP_PIECE ? 2 * piece : 4 * piece;
+		manner.request_bytes = piece > DROP_PIECE ? piece : 0;
+	}
+	if (chunk > 0 && chunk < CHUNK_MATTERS)
+		manner.request_bytes = chunk > CHUNK_LEAST ? (uint64_t)chunk : CHUNK_LEAST;
+	return manner;
+}
+
 /* Bytes to memory, or, where that is NULL, to nobody; adds them up. */
 static int move(struct reader_call *call, struct weir_object *object, void *memory, uint64_t offset,
-		uint64_t length, uint64_t *bytes)
+		uint64_t length, int64_t chunk, uint64_t *bytes)
 {
 	uint64_t piece = piece_bytes(call->reader, object);
 	struct weir_transfer *transfer;
@@ -199,8 +225,8 @@ static int move(struct reader_call *call, struct weir_object *object, void *memo
 		weir_plan_destroy(plan);
 		return ret;
 	}
-	ret = reader_start(call, plan, memory ? 0 : piece, &transfer);
-	return ret < 0 ? ret : reader_finish(call, transfer, drain(call, transfer, bytes));
+	ret = start(call, plan, manner_of(piece, !memory, chunk), &transfer);
+	return ret < 0 ? ret : finish(call, transfer, drain(call, transfer, bytes));
 }
 
 /* Counted and dropped, but for the last window where somebody may look at it. */
@@ -215,17 +241,19 @@ static int download(struct reader_call *call, struct weir_object *object,
 	while (ret == 0 && offset < end - kept) {
 		uint64_t segment = min_of(end - kept - offset, DROP_SEGMENT);
 
-		ret = move(call, object, NULL, offset, segment, bytes);
+		ret = move(call, object, NULL, offset, segment, range->chunk, bytes);
 		offset += segment;
 	}
-	return ret == 0 && kept ? move(call, object, window, offset, kept, bytes) : ret;
+	return ret == 0 && kept ? move(call, object, window, offset, kept, range->chunk, bytes)
+				: ret;
 }
 
 static int fetch(struct reader_call *call, struct weir_object *object,
 		 const struct reader_range *range, uint64_t length, uint64_t *bytes)
 {
 	if (range->address)
-		return move(call, object, range->address, (uint64_t)range->offset, length, bytes);
+		return move(call, object, range->address, (uint64_t)range->offset, length,
+			    range->chunk, bytes);
 	return download(call, object, range, length, bytes);
 }
 

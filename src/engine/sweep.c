@@ -146,7 +146,7 @@ static uint64_t request_bytes(const struct sweep *sweep, const struct extent *ex
 	uint64_t block = extent->object->core->offset_align;
 
 	if (way == WAY_BUFFERED)
-		return COPY_REQUEST_BYTES;
+		return asked ? min_of(asked, (uint64_t)COPY_REQUEST_BYTES) : COPY_REQUEST_BYTES;
 	if (asked)
 		return max_of(block, round_down(asked, block));
 	return group_request_bytes(sweep->group, extent->object->core);

@@ -11,6 +11,7 @@ import time
 
 import pytest
 import reader_lib
+import weir
 from reader_lib import Memory
 
 from fastsafetensor_3fs_reader import create_reader
@@ -72,6 +73,22 @@ def test_C_20_random_places(backend, contents):
         chunk = chance.choice([-5, 0, 1, 7, 4096, 64 << 10, 1 << 30])
         assert reader.read_chunked(path, memory.address, offset, length, chunk) == len(right)
         assert memory.holds(right), (path, offset, length, chunk)
+
+
+@pytest.mark.parametrize("address", ["kept", "dropped"])
+def test_a_chunk_is_the_most_that_one_request_asks_for(tmp_path, address):
+    path = tmp_path / "large"
+    path.write_bytes(bytes(4 * MIB))
+    memory = Memory(4 * MIB)
+    reader = create_reader("cpp", mount_point="")
+
+    def requests(chunk):
+        before = weir.default_context().counters()["requests"]
+        assert reader.read_chunked(str(path), memory.address if address == "kept" else 0, 0, 4 * MIB, chunk) == 4 * MIB
+        return weir.default_context().counters()["requests"] - before
+
+    assert requests(64 << 10) >= 64 > requests(0) == requests(1 << 34)
+    assert requests(256 << 10) >= 16
 
 
 def test_C_21_past_the_end(reader, contents):
