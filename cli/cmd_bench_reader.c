@@ -29,6 +29,7 @@ struct reader_options {
 	struct common common;
 	bool download_only, no_equal, decouple, no_charts, verbose;
 	int operation, mode, cache, verify;
+	struct texts uris;
 	const char *mount_point, *pattern, *device, *backends, *buffers, *chunks, *processes,
 		*batches, *threads, *depth, *iterations, *warmup, *timeout, *output_dir, *csv,
 		*html;
@@ -40,7 +41,7 @@ static const struct option options[] = {
 	{.name = "mount-point",
 	 .kind = OPTION_TEXT,
 	 .value = "DIR",
-	 .help = "a 3FS mount, or any directory; must be given",
+	 .help = "a 3FS mount, or any directory; must be given, or --uri",
 	 AT(mount_point)},
 	{.name = "file-pattern",
 	 .kind = OPTION_TEXT,
@@ -48,6 +49,12 @@ static const struct option options[] = {
 	 .initial = "DIR/*.safetensors",
 	 .help = "which files are read",
 	 AT(pattern)},
+	{.name = "uri",
+	 .kind = OPTION_LIST,
+	 .value = "URI",
+	 .help = "a file or a model to read instead: file://, 3fs://, or a path; may be given many "
+		 "times",
+	 AT(uris)},
 	{.name = "backends",
 	 .kind = OPTION_TEXT,
 	 .value = "NAME,...",
@@ -197,8 +204,9 @@ static int run(const struct command *command)
 	const char *python = getenv("WEIR_PYTHON");
 	struct handing handing = {.count = 0};
 
-	if (!mine->mount_point)
-		return refuse(mine->common.json, WEIR_ARG, "--mount-point DIR must be given", "");
+	if (!mine->mount_point && mine->uris.count == 0)
+		return refuse(mine->common.json, WEIR_ARG,
+			      "--mount-point DIR must be given, or --uri URI", "");
 	handing_add(&handing, python && *python ? python : "python3", "");
 	handing_add(&handing, "-c", "");
 	handing_add(&handing, start, "");
@@ -216,7 +224,8 @@ static int run(const struct command *command)
 
 static const struct field fields[] = {
 	{"kind", "`reader`."},
-	{"mount_point, files, iterations, cache, device", "How it was measured."},
+	{"mount_point, files, iterations, cache, device",
+	 "How it was measured; with `--uri`, `uris`, too, and the mount point that they lie on."},
 	{"cells",
 	 "A list of `backend`, `operation`, `buffer_mib`, `chunk_mib`, `processes`, `batch`, `threads`; "
 	 "`bytes_per_second` or `headers_per_second`, each with `median`, `min`, `max`, `p5` and `p95`; "
@@ -233,6 +242,10 @@ const struct verb verb_bench_reader = {
 		"Files are dealt to the processes, which are made ready, parked, and released together; an "
 		"iteration lasts from the last release to the last end. CSV files and a page with charts "
 		"are left in the output directory. Rates are in GB/s, 10^9 bytes a second; sizes in MiB.\n\n"
+		"Readers open files by their paths. So `--uri` takes what stands for files of this machine: "
+		"a file or a model by `file://` or by `3fs://`, which demands a mount of 3FS. Which of them "
+		"is read by rings is the reader's own matter. Page cache and comparison are those of the "
+		"path. What other URIs name is measured by `weir bench load`.\n\n"
 		"It is done by the Python package `weir-io`, for the readers are Python's: those of "
 		"`fastsafetensor_3fs_reader`, weir's own or another, and any that has the same two calls.",
 	.sets = sets,
@@ -243,8 +256,8 @@ const struct verb verb_bench_reader = {
 	.examples = {{"weir bench reader --mount-point /mnt/3fs --backends cpp,python "
 		      "--num-processes 1,2,4,8 --download-only",
 		      "into host memory only, as large as the mount allows"},
-		     {"weir bench reader --mount-point . --backends mock,cpp --buffer-sizes 8 "
-		      "--chunk-sizes 8 --cache cold",
-		      "files of this directory, from the disk"}},
+		     {"weir bench reader --uri file:///models/llama --backends mock,cpp "
+		      "--buffer-sizes 8 --chunk-sizes 8 --cache cold",
+		      "one model, from the disk"}},
 	.run = run,
 };

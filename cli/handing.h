@@ -10,17 +10,15 @@
 
 #include "option.h"
 
-#define HANDING_WORDS_MAX 128
-
 struct handing {
-	char *words[HANDING_WORDS_MAX]; /* NULL ends them; owned */
-	size_t count;
+	char **words; /* NULL ends them; owned, and so is each */
+	size_t count, room;
 };
 
 /* Both texts together are one word.  Ends the process where memory does. */
 void handing_add(struct handing *handing, const char *first, const char *second);
 
-/* Each option of the table that was given, as `--name` and its value. */
+/* Each option of the table that was given, as `--name` and its value; a list, as often as it was. */
 void handing_options(struct handing *handing, const struct option *options, const void *values);
 
 void handing_fini(struct handing *handing);

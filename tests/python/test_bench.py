@@ -186,3 +186,73 @@ def test_the_command_hands_its_options_on(folder):
         env=os.environ | {"PYTHONPATH": paths, "WEIR_PYTHON": sys.executable}, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert len(rows(folder, "benchmark_summary")) == 1
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A small model in two files, with an index; a blank in its path."""
+    command = os.path.join(os.environ["WEIR_BUILD"], "cli", "weir")
+    made = tmp_path / "a model"
+    subprocess.run([command, "make-model", made, "--size", "2MiB", "--shards", "2", "--tensors", "9", "--quiet"], check=True)
+    return made
+
+
+def shards(model):
+    return sorted(str(path) for path in model.glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("spell", [
+    lambda model: [f"file://{str(model).replace(' ', '%20')}"],
+    lambda model: [f"file://localhost{str(model).replace(' ', '%20')}"],
+    lambda model: [str(model)],
+    lambda model: [str(model / "model.safetensors.index.json")],
+    lambda model: shards(model),
+    lambda model: [str(model), *shards(model)]], ids=["uri", "host", "path", "index", "files", "twice"])
+def test_a_uri_is_its_files(model, spell):
+    given = [word for uri in spell(model) for word in ("--uri", uri)]
+    chosen = options.parse(given)
+    assert sorted(chosen.files) == shards(model) and len(shards(model)) == 2
+    assert (chosen.mount_point, list(chosen.uris)) == (str(model), given[1::2])
+
+
+@pytest.mark.parametrize("uri, why", [
+    ("s3://bucket/model", "`weir bench load`"), ("memory://x", "names none"), ("file://elsewhere/x", "another machine"),
+    ("file:///a%zz", "means no byte"), ("file:///nowhere", "nowhere"), ("3fs:///dev/null", "3FS")])
+def test_a_uri_that_readers_cannot_open_is_refused(uri, why, capsys):
+    with pytest.raises(SystemExit) as end:
+        options.parse(["--uri", uri])
+    assert end.value.code == 2 and why in capsys.readouterr().err
+
+
+def test_3fs_demands_a_mount(model, capsys):
+    with pytest.raises(SystemExit):
+        options.parse(["--uri", f"3fs://{shards(model)[0]}"])
+    assert "is on no mount of 3FS" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["--uri", "/tmp", "--mount-point", "/tmp"], ["--uri", "/tmp", "--file-pattern", "*"]])
+def test_either_a_mount_point_or_uris(words, capsys):
+    with pytest.raises(SystemExit) as end:
+        options.parse(words)
+    assert end.value.code == 2 and "--uri" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("cache", ["cold", "warm"])
+def test_a_uri_is_read_and_compared(model, cache):
+    """By the command, which hands both URIs on."""
+    command = os.path.join(os.environ["WEIR_BUILD"], "cli", "weir")
+    first, second = shards(model)
+    done = subprocess.run(
+        [command, "bench", "reader", "--uri", f"file://{first.replace(' ', '%20')}", "--uri", second, "--output-dir",
+         model / "out", "--backends", "bench_readers:Honest", "--mode", "single", "--cache", cache, "--verify", "all",
+         "--num-processes", "2", "--quiet", "--json"], text=True, capture_output=True, timeout=60,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([HERE, *filter(None, sys.path)]), "WEIR_PYTHON": sys.executable})
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads(done.stdout)
+    assert (told["files"], len(told["uris"]), told["mount_point"]) == (2, 2, str(model))
+    size = sum(os.path.getsize(path) for path in (first, second))
+    assert told["cells"][0]["verified_bytes"] == size
+    raw = rows(model, "benchmark_raw")
+    assert sum(int(row["total_bytes_read"]) for row in raw) == size * 3
+    if cache == "warm":
+        assert {row["cached_share"] for row in raw} == {"1.000"}

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from typing import TypeVar
 
-from weir.bench import backends
+from weir.bench import backends, places
 
 MIB = 1 << 20
 SIZES = "64,128,256,512,1024"
@@ -40,6 +40,7 @@ class Options:
     """What was asked for."""
 
     mount_point: str
+    uris: tuple[str, ...]  # that were given instead of it
     files: tuple[str, ...]
     backends: tuple[str, ...]
     buffer_sizes: tuple[float, ...]
@@ -106,10 +107,12 @@ def parser() -> argparse.ArgumentParser:
         description="Measures readers of safetensors files, for each combination of settings, in processes that "
         "start together.  Sizes are in MiB; rates are told in GB/s, 10^9 bytes a second.",
         epilog="examples:  weir bench reader --mount-point /mnt/3fs --backends cpp,python --download-only   |   "
-        "weir bench reader --mount-point . --backends mock,cpp --buffer-sizes 8 --chunk-sizes 8 --cache cold")
+        "weir bench reader --uri file:///models/llama --backends mock,cpp --buffer-sizes 8 --chunk-sizes 8 --cache cold")
     what = made.add_argument_group("what is read")
-    what.add_argument("--mount-point", required=True, help="the 3FS mount, or any directory")
+    what.add_argument("--mount-point", help="the 3FS mount, or any directory; must be given, or --uri")
     what.add_argument("--file-pattern", help="which files; default: MOUNT_POINT/*.safetensors")
+    what.add_argument("--uri", action="append", default=[], help="file:// or 3fs://, or a path: a file or a model to read "
+                      "instead; may be given many times")
     what.add_argument("--cache", choices=("keep", "cold", "warm"), default="keep",
                       help="before each iteration: files dropped from the page cache, read into it, or left as they are")
     what.add_argument("--device", default="auto", help="where to: cpu, cuda, cuda:N; auto: a GPU where torch has one")
@@ -142,18 +145,33 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def read_from(given: argparse.Namespace) -> places.Places:
+    """The files, and the mount point that readers are told."""
+    if given.uri:
+        if given.mount_point or given.file_pattern:
+            raise places.Refused("--uri says what is read: neither --mount-point nor --file-pattern goes with it")
+        return places.find(given.uri)
+    if not given.mount_point:
+        raise places.Refused("--mount-point DIR must be given, or --uri URI")
+    pattern = given.file_pattern or os.path.join(glob.escape(given.mount_point), "*.safetensors")
+    files = tuple(sorted(path for path in glob.glob(pattern) if os.path.isfile(path)))
+    if not files:
+        raise places.Refused(f"no file is named like {pattern}: write some with `weir make-model`, or give --file-pattern")
+    return places.Places(given.mount_point, files)
+
+
 def parse(arguments: list[str] | None = None) -> Options:
     made = parser()
     given = made.parse_args(arguments)
     if given.iterations < 1 or given.warmup < 0 or given.depth < 1 or given.timeout <= 0:
         made.error("--iterations, --depth and --timeout are positive, --warmup is not negative")
-    pattern = given.file_pattern or os.path.join(glob.escape(given.mount_point), "*.safetensors")
-    files = tuple(sorted(path for path in glob.glob(pattern) if os.path.isfile(path)))
-    if not files:
-        made.error(f"no file is named like {pattern}: write some with `weir make-model`, or give --file-pattern")
+    try:
+        found = read_from(given)
+    except places.Refused as refused:
+        made.error(str(refused))
     both = ("read_chunked", "headers_batch")
     return Options(
-        mount_point=given.mount_point, files=files, backends=given.backends, buffer_sizes=given.buffer_sizes,
+        mount_point=found.mount_point, uris=tuple(given.uri), files=found.files, backends=given.backends, buffer_sizes=given.buffer_sizes,
         chunk_sizes=given.chunk_sizes, processes=given.num_processes, batch_sizes=given.batch_sizes,
         pairing="all" if given.decouple_chunk_buffer else "below" if given.no_equal_chunk_buffer else "equal",
         operations=both if given.benchmark_op == "both" else (given.benchmark_op,), threads=given.num_threads,

@@ -125,11 +125,15 @@ def table(results: list[Result], headers: bool) -> str:
     return f'<div class="scroll"><table><tr>{head}</tr>{"".join(map(row, results))}</table></div>'
 
 
+def told_place(chosen: Options) -> str:
+    return f"of {', '.join(chosen.uris)}" if chosen.uris else f"below {chosen.mount_point}"
+
+
 def page(chosen: Options, results: list[Result], command: str) -> str:
     parts = ["<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>",
              f"<title>weir bench reader</title><style>{STYLE}{colours()}</style><h1>weir bench reader</h1>",
-             f"<p>{escaped(time.strftime('%Y-%m-%d %H:%M'))}, {escaped(platform.node())}: {len(chosen.files)} files below "
-             f"{escaped(chosen.mount_point)}, {chosen.iterations} iterations, cache: {escaped(chosen.cache)}, "
+             f"<p>{escaped(time.strftime('%Y-%m-%d %H:%M'))}, {escaped(platform.node())}: {len(chosen.files)} files "
+             f"{escaped(told_place(chosen))}, {chosen.iterations} iterations, cache: {escaped(chosen.cache)}, "
              f"{'download only' if chosen.download_only else 'device: ' + escaped(chosen.device)}, {os.cpu_count()} "
              f"processors, Python {escaped(platform.python_version())}.</p><p><code>{escaped(command)}</code></p>"]
     for operation in chosen.operations:

@@ -110,7 +110,8 @@ def cell(result: Result) -> Row:
 
 
 def show_json(chosen: Options, results: list[Result]) -> None:
-    json.dump({"kind": "reader", "mount_point": chosen.mount_point, "files": len(chosen.files),
+    uris = {"uris": list(chosen.uris)} if chosen.uris else {}
+    json.dump({"kind": "reader", "mount_point": chosen.mount_point} | uris | {"files": len(chosen.files),
                "iterations": chosen.iterations, "cache": chosen.cache, "device": chosen.device,
                "cells": [cell(result) for result in results]}, sys.stdout, indent=1)
     print()
