@@ -6,9 +6,11 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <liburing.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -237,6 +239,52 @@ static void wakes_go_on_when_the_poll_ends(void)
 	check_int(io->ops->destroy(io), 0);
 }
 
+/* ---- Ends together ---- */
+
+static int pipes[COUNT][2];
+
+/* One byte into each pipe, with a pause between. */
+static void *feed_slowly(void *arg)
+{
+	const struct timespec pause = {.tv_nsec = 20 * NS_PER_MS};
+
+	for (unsigned i = 0; i < COUNT; i++) {
+		nanosleep(&pause, NULL);
+		check_int(write(pipes[i][1], "x", 1), 1);
+	}
+	return arg;
+}
+
+/* Four reads at a time, or one, and what is there at the deadline. */
+static void a_reap_waits_for_as_many_ends_as_it_is_told(void)
+{
+	static const unsigned least[] = {4, 1, 4};
+	struct io_op *out[COUNT];
+	pthread_t thread;
+	unsigned got = 0;
+
+	ring_made();
+	for (unsigned i = 0; i < COUNT; i++) {
+		check_int(pipe(pipes[i]), 0);
+		push(i, pipes[i][0]);
+	}
+	pthread_create(&thread, NULL, feed_slowly, NULL);
+	for (unsigned i = 0; i < array_size(least); i++) {
+		unsigned now;
+
+		io->ops->gather(io, least[i]);
+		now = reap(out, COUNT, i == 2 ? 1000 : 20000);
+		got += now;
+		/* A machine that is busy lets more of them end meanwhile. */
+		check(now >= least[i] || got == COUNT);
+	}
+	pthread_join(thread, NULL);
+	while (got < COUNT)
+		got += reap(out, COUNT, 20000);
+	check_int(got, COUNT);
+	check_int(io->ops->destroy(io), 0);
+}
+
 /* ---- Enters ---- */
 
 /* Pushes COUNT and reaps for a while: how many came back; each with its bytes or with `failure`. */
@@ -328,6 +376,7 @@ int main(int argc, char **argv)
 		TEST(cancelled_while_it_waits_for_another_try),
 		TEST(ST_06_short_and_cancelled_results_go_up),
 		TEST(wakes_go_on_when_the_poll_ends),
+		TEST(a_reap_waits_for_as_many_ends_as_it_is_told),
 		TEST(ST_06_full_queues_and_interruptions),
 		TEST(ST_06_enters_fail_for_good),
 		TEST(ST_06_switching_on_fails),
