@@ -6,11 +6,9 @@ The library is vendor/pose.c: real rings on real mounts, without weir's note, wi
 It waits for ever for a daemon that is dead, and ends the process at arguments that make no sense."""
 import json
 import os
-import signal
-import time
 
 import load
-from rig import Stub, Weir, leftover_keys, main, wait_until
+from rig import leftover_keys, main, wait_until
 from cli_lib import BUILD
 
 FOLDER = os.path.join(os.path.abspath(BUILD), "tests", "usrbio", "vendor")
@@ -43,26 +41,9 @@ class Foreign(load.Client):
         self.assertEqual(load.digests(document), self.expected())
         return document
 
-    def local(self, content):
-        path = os.path.join(self.top, "local")
-        with open(path, "wb") as to:
-            to.write(content)
-        return path
 
-
-class Through(Foreign):
+class Through(Foreign, load.Stubbed):
     """On the second server's mount."""
-
-    def setUp(self):
-        super().setUp()
-        self.stub = self.start(Stub)
-
-    def state(self):
-        return json.loads(self.stub.tell("state"))
-
-    def assertNothingLeft(self):
-        self.assertFalse(self.left())
-        self.assertTrue(wait_until(lambda: self.state()["rings"] == self.state()["iovs"] == 0))
 
     def test_a_model_is_read_by_way_of_it(self):
         document = self.assertLoads()
@@ -96,36 +77,13 @@ class Through(Foreign):
         self.assertNothingLeft()
 
     def test_a_killed_daemon_is_noticed(self):
-        self.stub.do("fault die 0 1 5")
-        start = time.monotonic()
-        document, said = self.load(status=1)
-        self.assertLess(time.monotonic() - start, 2)
-        self.assertEqual(document["error"]["class"], "PEER_GONE", said)
-        self.assertFalse(self.left())
+        self.assertNoticesDeath()
 
     def test_a_stopped_daemon_is_waited_for_until_the_deadline(self):
-        self.stub.do("fault stop 0 1 5")
-        start = time.monotonic()
-        process = self.begin("load", self.path("m"), "--json", "--deadline", "2s")
-        document = json.loads(process.stdout.readline())
-        took = time.monotonic() - start
-        self.assertEqual(document["error"]["class"], "TIMEOUT")
-        self.assertTrue(1.5 < took < 12, took)
-        os.kill(self.stub.pid, signal.SIGCONT)  # the kernel keeps whoever asked it until it runs again
-        self.assertEqual(process.wait(30), 1)
-        process.communicate()
-        self.assertFalse(self.left())
+        self.assertHeedsDeadline()
 
     def test_another_daemon_in_its_place(self):
-        self.stub.do("jitter 20")
-        process = self.begin("load", self.path("m"), "--json", "--digest", "--depth", "2", "--request", "256KiB")
-        self.assertTrue(wait_until(lambda: self.state()["completions"] > 5, 20))
-        self.stub.do("restart")
-        self.stub.do("jitter 0")
-        document, said = self.end(process)
-        self.assertEqual(load.digests(document), self.expected())
-        self.assertGreater(document["loads"][0]["counters"]["retries"], 0)
-        self.assertIn("gone", said)
+        self.assertGoesOnWithTheNext()
 
     def test_what_is_written_by_way_of_it(self):
         content = os.urandom((5 << 20) + 77)
@@ -148,12 +106,8 @@ class Through(Foreign):
         self.assertFalse(os.path.exists(os.path.join(self.files, "full")))
 
 
-class Real(Foreign):
+class Real(Foreign, load.OnMount):
     """On our own mount."""
-
-    def setUp(self):
-        super().setUp()
-        self.daemon = self.start(Weir, "--read-write")
 
     def test_a_model_is_read_by_way_of_it(self):
         self.assertLoads()
@@ -168,15 +122,7 @@ class Real(Foreign):
         self.assertEqual(self.bytes_of("again"), content)
 
     def test_a_killed_daemon_is_noticed(self):
-        process = self.begin("load", self.path("m"), "--json", "--repeat", "100000", "--quiet")
-        self.assertTrue(wait_until(lambda: leftover_keys(self.point), 20))
-        time.sleep(0.3)
-        start = time.monotonic()
-        self.daemon.kill()
-        document, _ = self.end(process, 1)
-        self.assertLess(time.monotonic() - start, 2)
-        self.assertEqual(document["error"]["class"], "PEER_GONE")
-        self.assertFalse(self.left())
+        self.assertNoticesDeath()
 
     def test_contexts_side_by_side(self):
         loads = [self.begin("load", self.path("m"), "--json", "--digest", "--repeat", "3") for _ in range(3)]

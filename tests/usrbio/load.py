@@ -54,11 +54,19 @@ class Client(RingTest):
         with open(os.path.join(self.files, name), "rb") as content:
             return content.read()
 
+    def local(self, content):
+        path = os.path.join(self.top, "local")
+        with open(path, "wb") as to:
+            to.write(content)
+        return path
+
     def left(self):
         return {name for name in shm_names() - self.shm_before if not name.startswith("sem.")}
 
 
-class Load(Client):
+class Stubbed(Client):
+    """On a mount of the second server, which does what it is told."""
+
     def setUp(self):
         super().setUp()
         self.stub = self.start(Stub)
@@ -69,6 +77,63 @@ class Load(Client):
     def assertNothingLeft(self):
         self.assertFalse(self.left())
         self.assertTrue(wait_until(lambda: self.state()["rings"] == self.state()["iovs"] == 0))
+
+    def assertNoticesDeath(self):
+        self.stub.do("fault die 0 1 5")
+        start = time.monotonic()
+        document, said = self.load(status=1)
+        self.assertLess(time.monotonic() - start, 2)
+        self.assertEqual(document["error"]["class"], "PEER_GONE", said)
+        self.assertFalse(self.left())
+
+    def assertHeedsDeadline(self):
+        self.stub.do("fault stop 0 1 5")
+        start = time.monotonic()
+        process = self.begin("load", self.path("m"), "--json", "--deadline", "2s")
+        document = json.loads(process.stdout.readline())
+        took = time.monotonic() - start
+        self.assertEqual(document["error"]["class"], "TIMEOUT")
+        self.assertTrue(1.5 < took < 12, took)
+        # The kernel keeps whoever asked a stopped daemon, killed or not, until it runs again.
+        os.kill(self.stub.pid, signal.SIGCONT)
+        self.assertEqual(process.wait(30), 1)
+        process.communicate()
+        self.assertFalse(self.left())
+
+    def assertGoesOnWithTheNext(self):
+        self.stub.do("jitter 20")
+        process = self.begin("load", self.path("m"), "--json", "--digest", "--depth", "2", "--request", "256KiB")
+        self.assertTrue(wait_until(lambda: self.state()["completions"] > 5, 20))
+        self.stub.do("restart")
+        self.stub.do("jitter 0")
+        document, said = self.end(process)
+        self.assertEqual(digests(document), self.expected())
+        self.assertGreater(document["loads"][0]["counters"]["retries"], 0)
+        self.assertIn("gone", said)
+
+
+class OnMount(Client):
+    """On our own mount."""
+
+    def setUp(self):
+        super().setUp()
+        self.daemon = self.start(Weir, "--read-write")
+
+    def assertNoticesDeath(self):
+        process = self.begin("load", self.path("m"), "--json", "--repeat", "100000", "--quiet")
+        self.assertTrue(wait_until(lambda: leftover_keys(self.point), 20))
+        time.sleep(0.3)
+        start = time.monotonic()
+        self.daemon.kill()
+        document, _ = self.end(process, 1)
+        self.assertLess(time.monotonic() - start, 2)
+        self.assertEqual(document["error"]["class"], "PEER_GONE")
+        self.assertFalse(self.left())
+
+
+class Load(Stubbed):
+    def assertNothingLeft(self):
+        super().assertNothingLeft()
         self.assertEqual(self.stub.tell("complaints"), "")
 
     def test_UB_15_a_plain_path_goes_through_rings(self):
@@ -146,37 +211,13 @@ class Load(Client):
         self.assertEqual(digests(document), self.expected())
 
     def test_UB_48_RG_37_a_killed_daemon_is_noticed(self):
-        self.stub.do("fault die 0 1 5")
-        start = time.monotonic()
-        document, said = self.load(status=1)
-        self.assertLess(time.monotonic() - start, 2)
-        self.assertEqual(document["error"]["class"], "PEER_GONE", said)
-        self.assertFalse(self.left())
+        self.assertNoticesDeath()
 
     def test_RG_38_a_stopped_daemon_is_waited_for_until_the_deadline(self):
-        self.stub.do("fault stop 0 1 5")
-        start = time.monotonic()
-        process = self.begin("load", self.path("m"), "--json", "--deadline", "2s")
-        document = json.loads(process.stdout.readline())
-        took = time.monotonic() - start
-        self.assertEqual(document["error"]["class"], "TIMEOUT")
-        self.assertTrue(1.5 < took < 12, took)
-        # The kernel keeps whoever asked a stopped daemon, killed or not, until it runs again.
-        os.kill(self.stub.pid, signal.SIGCONT)
-        self.assertEqual(process.wait(30), 1)
-        process.communicate()
-        self.assertFalse(self.left())
+        self.assertHeedsDeadline()
 
     def test_RG_39_another_daemon_in_its_place_is_registered_with(self):
-        self.stub.do("jitter 20")
-        process = self.begin("load", self.path("m"), "--json", "--digest", "--depth", "2", "--request", "256KiB")
-        self.assertTrue(wait_until(lambda: self.state()["completions"] > 5, 20))
-        self.stub.do("restart")
-        self.stub.do("jitter 0")
-        document, said = self.end(process)
-        self.assertEqual(digests(document), self.expected())
-        self.assertGreater(document["loads"][0]["counters"]["retries"], 0)
-        self.assertIn("gone", said)
+        self.assertGoesOnWithTheNext()
 
     def test_UB_47_a_killed_client_leaves_nothing(self):
         self.stub.do("hold on")
@@ -217,9 +258,7 @@ class Load(Client):
 
     def test_UB_43_what_is_written_through_rings(self):
         content = os.urandom((5 << 20) + 77)
-        local = os.path.join(self.top, "local")
-        with open(local, "wb") as to:
-            to.write(content)
+        local = self.local(content)
         before = self.state()["completions"]
         self.copy(local, self.path("copy"))
         self.assertGreater(self.state()["completions"], before)
@@ -241,9 +280,7 @@ class Load(Client):
         self.assertEqual(self.bytes_of("to"), self.bytes_of("from"))
 
     def test_a_write_that_a_killed_daemon_had_is_an_error(self):
-        local = os.path.join(self.top, "local")
-        with open(local, "wb") as to:
-            to.write(os.urandom(8 << 20))
+        local = self.local(os.urandom(8 << 20))
         self.stub.do("fault die 0 1 3")
         document = self.copy(local, self.path("copy"), status=1)
         self.assertEqual(document["error"]["class"], "PEER_GONE")
@@ -257,13 +294,7 @@ class Load(Client):
         self.assertNothingLeft()
 
 
-class Ours(Client):
-    """The same through the real mount."""
-
-    def setUp(self):
-        super().setUp()
-        self.daemon = self.start(Weir, "--read-write")
-
+class Ours(OnMount):
     def test_UB_15_a_plain_path_goes_through_rings(self):
         document, said = self.load("--digest")
         self.assertEqual(said, "")
@@ -275,9 +306,7 @@ class Ours(Client):
 
     def test_UB_43_what_is_written_through_rings(self):
         content = os.urandom((5 << 20) + 77)
-        local = os.path.join(self.top, "local")
-        with open(local, "wb") as to:
-            to.write(content)
+        local = self.local(content)
         self.copy(local, self.path("copy"))
         self.assertEqual(self.bytes_of("copy"), content)
         self.assertEqual(os.stat(self.path("copy")).st_size, len(content))
@@ -289,23 +318,13 @@ class Ours(Client):
     def test_UB_40_a_daemon_that_only_reads(self):
         self.daemon.release()
         self.start(Weir)
-        local = os.path.join(self.top, "local")
-        with open(local, "wb") as to:
-            to.write(b"some bytes")
+        local = self.local(b"some bytes")
         self.copy(local, self.path("copy"), status=1)
         self.assertFalse(os.path.exists(os.path.join(self.files, "copy")))
         self.assertEqual(digests(self.load("--digest")[0]), self.expected())
 
     def test_UB_48_RG_37_a_killed_daemon_is_noticed(self):
-        process = self.begin("load", self.path("m"), "--json", "--repeat", "100000", "--quiet")
-        self.assertTrue(wait_until(lambda: leftover_keys(self.point), 20))
-        time.sleep(0.3)
-        start = time.monotonic()
-        self.daemon.kill()
-        document, _ = self.end(process, 1)
-        self.assertLess(time.monotonic() - start, 2)
-        self.assertEqual(document["error"]["class"], "PEER_GONE")
-        self.assertFalse(self.left())
+        self.assertNoticesDeath()
 
     def test_RG_39_another_daemon_in_its_place(self):
         process = self.begin("load", self.path("m"), "--json", "--digest", "--repeat", "200", "--quiet")

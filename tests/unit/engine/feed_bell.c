@@ -6,9 +6,9 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <liburing.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -37,14 +37,16 @@ static struct shared {
 /* Ends that the last sleep asked the kernel for: our own definition comes before liburing's. */
 static _Atomic unsigned asked_for;
 
-int io_uring_submit_and_wait_timeout(struct io_uring *ring, struct io_uring_cqe **cqe,
-				     unsigned count, struct __kernel_timespec *timeout,
+typedef int sleep_fn(void *ring, void **cqe, unsigned count, void *timeout, sigset_t *mask);
+sleep_fn io_uring_submit_and_wait_timeout;
+
+int io_uring_submit_and_wait_timeout(void *ring, void **cqe, unsigned count, void *timeout,
 				     sigset_t *mask)
 {
-	static __typeof__(&io_uring_submit_and_wait_timeout) library;
+	static sleep_fn *library;
 
 	if (!library)
-		library = (__typeof__(library))dlsym(RTLD_NEXT, "io_uring_submit_and_wait_timeout");
+		library = (sleep_fn *)dlsym(RTLD_NEXT, "io_uring_submit_and_wait_timeout");
 	asked_for = count;
 	return library(ring, cqe, count, timeout, mask);
 }
