@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from cli_lib import BUILD, CliTest, alone, main
+from cli_lib import BUILD, SOURCE, CliTest, alone, main
 
 LIBRARY = os.path.join(os.path.abspath(BUILD), "compat", "hf3fs")
 MOUNT = os.path.join(os.path.abspath(BUILD), "mount", "weir-mount")
@@ -41,7 +41,9 @@ if wanted["headers"]:
         headers[path] = [len(text.encode()) + 8 == size, whole == os.path.getsize(path), len(json.loads(text))]
 inside = os.listdir(os.path.join(wanted["mount"], "3fs-virt", "iovs")) if wanted["look"] else []
 reader.close()
-print(json.dumps({"bad": bad, "headers": headers, "library": package.get_hf3fs_lib_path(), "inside": inside}))
+if wanted["cuda"]:
+    wanted["cuda"] = ctypes.c_uint.in_dll(ctypes.CDLL(wanted["cuda"]), "streams_made").value
+print(json.dumps({"streams": wanted["cuda"], "bad": bad, "headers": headers, "library": package.get_hf3fs_lib_path(), "inside": inside}))
 """
 
 
@@ -79,7 +81,7 @@ class ReaderWheel(CliTest):
 
     def read(self, reads, headers=(), env=None, **how):
         wanted = {"mount": self.mounted, "entries": 64, "buffer": 1 << 20, "reads": reads,
-                  "headers": list(headers), "look": True, **how}
+                  "headers": list(headers), "look": True, "cuda": "", **how}
         environment = {**os.environ, "FASTSAFETENSORS_BACKEND": "cpp", **(env or {"HF3FS_LIB_DIR": LIBRARY})}
         run = subprocess.run([sys.executable, "-c", READ], input=json.dumps(wanted), env=environment, timeout=100,
                              capture_output=True, text=True, check=False)
@@ -107,6 +109,22 @@ class ReaderWheel(CliTest):
                     reads.append([path, offset, length, chance.choice([0, 7 if length < 4096 else 4096, 65536]),
                                   chance.random() < 0.5])
             self.assertEqual(self.read(reads, entries=entries, buffer=buffer)["bad"], [], (entries, buffer))
+
+    def test_C_72_pipelined_with_a_look_alike_of_cuda(self):
+        """Only with a stream does the core read in two halves in turns."""
+        cuda = self.path("libcudart.so")
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", cuda, os.path.join(SOURCE, "tests", "python", "cudart.c")],
+                       check=True)
+        env = {"HF3FS_LIB_DIR": LIBRARY, "LD_PRELOAD": cuda}
+        for buffer in (2, 4095, 65001, (1 << 20) + 1):
+            reads = []
+            for path in self.paths():
+                length = min(os.path.getsize(path), 1000 * buffer)
+                for offset in (0, 1, 511):
+                    reads += [[path, offset, max(length - offset, 0), 0, pipelined] for pipelined in (True, False)]
+            answer = self.read(reads, env=env, buffer=buffer, cuda=cuda)
+            self.assertEqual(answer["bad"], [], buffer)
+            self.assertGreater(answer["streams"], 0)
 
     def test_C_71_found_by_each_route(self):
         small = [[self.paths()[0], 0, 100, 0, False]]
