@@ -14,14 +14,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from typing import Any
 
 from weir import _native
 from weir.errors import Timeout
+from weir.load import planned
 from weir.loading import Loading, arrived
 from weir.plan import Plan, Source
 from weir.progress import INTERVAL, Progress
+from weir.stream import begin
+from weir.window import Window
 
 _STALL = 60.0
 
@@ -86,11 +89,27 @@ async def arrivals(
     progress: Progress = None,
 ) -> AsyncIterator[tuple[Any, Any]]:
     """Starts a plan: its ``(tag, array)`` in the order in which they arrive."""
-    left = len(plan)
     queue = _native.Queue(plan.context)
     loading = plan.start(
         queue=queue, budget=budget, timeout=timeout, stall=stall, progress=progress
     )
+    arriving = _arriving(loading, queue, stall, len(plan), None)
+    try:
+        async for pair in arriving:
+            yield pair
+            del pair
+    finally:
+        await arriving.aclose()
+
+
+async def _arriving(
+    loading: Loading,
+    queue: _native.Queue,
+    stall: float | None,
+    left: int,
+    window: Window | None,
+) -> AsyncGenerator[tuple[Any, Any], None]:
+    """All that arrives of a load, with what a window adds to it meanwhile."""
     drain = _Drain(loading, queue, stall)
     try:
         while left:
@@ -98,7 +117,10 @@ async def arrivals(
             left -= len(dones)
             dones.reverse()
             while dones:
+                name = dones[-1].tag.tag
                 yield arrived(dones.pop())
+                if window:
+                    window.taken(name, loading)
             loading.tell()
     finally:
         loading.cancel()
@@ -126,20 +148,8 @@ async def run(
     return found
 
 
-async def _planned(
-    source: Source,
-    framework: str | None,
-    device: object,
-    names: Iterable[str] | None,
-    slices: Mapping[str, Any] | None,
-    out: Mapping[str, Any] | None,
-    borrow: bool,
-    context: _native.Context | None,
-) -> Plan:
-    model = source if isinstance(source, _native.Model) else await open(source, context=context)
-    plan = Plan(framework, device, borrow=borrow, context=model.context)
-    plan.tensors(model, names, slices=slices, out=out)
-    return plan
+async def _opened(source: Source, context: _native.Context | None) -> _native.Model:
+    return source if isinstance(source, _native.Model) else await open(source, context=context)
 
 
 async def load(
@@ -150,13 +160,16 @@ async def load(
     names: Iterable[str] | None = None,
     slices: Mapping[str, Any] | None = None,
     out: Mapping[str, Any] | None = None,
+    align: int = 0,
     budget: int | str | None = None,
     timeout: float | None = None,
     progress: Progress = None,
     context: _native.Context | None = None,
 ) -> dict[str, Any]:
     """`weir.load`."""
-    plan = await _planned(source, framework, device, names, slices, out, False, context)
+    plan = planned(
+        await _opened(source, context), framework, device, names, slices, out, align, context
+    )
     return await run(plan, budget=budget, timeout=timeout, progress=progress)
 
 
@@ -169,16 +182,23 @@ async def stream(
     slices: Mapping[str, Any] | None = None,
     budget: int | str | None = None,
     borrow: bool = True,
+    align: int = 0,
     timeout: float | None = None,
     progress: Progress = None,
     context: _native.Context | None = None,
 ) -> AsyncIterator[tuple[str, Any]]:
-    """`weir.stream` over weir's memory: a budget needs ``borrow=True``, which is the default here."""
-    plan = await _planned(source, framework, device, names, slices, None, borrow, context)
-    arriving = arrivals(plan, budget=budget, timeout=timeout, progress=progress)
+    """`weir.stream`; `borrow` is the default here."""
+    model = await _opened(source, context)
+    names = list(model.tensors if names is None else names)
+    queue = _native.Queue(model.context)
+    loading, window = begin(
+        model, framework, device, names, slices, budget, borrow, align,
+        queue=queue, timeout=timeout, progress=progress,
+    )  # fmt: skip
+    arriving = _arriving(loading, queue, None, len(names), window)
     try:
         async for name, array in arriving:
             yield name, array
             del array
     finally:
-        await arriving.aclose()  # type: ignore[attr-defined]
+        await arriving.aclose()

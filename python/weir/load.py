@@ -53,7 +53,8 @@ def load(
                just those bytes are read
     out        memory for some: ``{"name": array}``, contiguous and of the tensor's shape
     align      of memory that weir allocates; more than the file has costs a copy
-    budget     bytes that may be in weir's hands at once: 2**31 or "2GiB"
+    budget     bytes that may be in weir's hands at once: 2**31 or "2GiB".  Arrays count where their
+               memory is weir's (no framework), and have to fit; a framework's do not
     timeout    seconds for all of it
     progress   True: a bar on a terminal; "bar": in any case; a function: see weir.progress
 

@@ -13,7 +13,7 @@ Nothing is read before the plan runs, and all of it is read together, in the ord
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from weir import _native, arrays, frameworks, sizes
@@ -64,13 +64,14 @@ def _shape_after(shape: tuple[int, ...], cuts: Iterable[Cut]) -> tuple[int, ...]
 class Part:
     """One extent of a plan, and what becomes of it."""
 
-    __slots__ = ("adapter", "array", "dtype", "kind", "shape", "tag")
+    __slots__ = ("adapter", "array", "dtype", "kind", "shape", "tag", "watch")
 
     def __init__(self, tag: Any, dtype: str, shape: tuple[int, ...]) -> None:
         self.tag, self.dtype, self.shape = tag, dtype, shape
         self.adapter: frameworks.Adapter | None = None  # whose array it is
         self.array: Any = None  # that the bytes go to; None: to memory of weir's
         self.kind: Any = None  # of the view of that; None: the adapter makes it
+        self.watch: Callable[[object], None] | None = None  # is told what owns the memory
 
     def give(self, buffer: Any) -> Any:
         """The array, once its bytes are there; the part lets go of it."""
@@ -81,7 +82,10 @@ class Part:
             return array
         if array is None:
             return self.adapter.borrow(_native.Tensor(buffer, self.dtype, self.shape))
-        return self.adapter.give(array)
+        given = self.adapter.give(array)
+        if self.watch:
+            self.watch(self.adapter.owner(array, given))
+        return given
 
 
 def _place_out(array: Any, part: Part) -> Any:
@@ -215,6 +219,10 @@ class Plan:
         except BaseException:
             del self._parts[part.tag]
             raise
+
+    def watch(self, tag: Hashable, watch: Callable[[object], None]) -> None:
+        """`watch` is called with what owns the memory of a framework's array, when that arrives."""
+        self._parts[tag].watch = watch
 
     def __len__(self) -> int:
         return len(self._parts)

@@ -6,10 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from weir import _native, sizes
+from weir import _native, frameworks
 from weir.loading import Loading
 from weir.plan import Plan, Source, opened
 from weir.progress import Progress
+from weir.window import Window
 
 
 def stream(
@@ -28,76 +29,46 @@ def stream(
 ) -> Iterator[tuple[str, Any]]:
     """Tensors of a model as ``(name, array)``, in the order in which they arrive.
 
-    budget  bytes that are under way or delivered and not yet given back.  Without a framework, or with
-            `borrow`, the memory is weir's: an array's memory comes back when the last array that looks
-            at it goes, so do not keep them all.  Otherwise it is the framework's, and an array counts
-            until the next one is asked for
-    borrow  with a framework: its arrays look at weir's memory, and none of its own is allocated
+    budget  bytes of arrays that are under way, or in your hands: one counts until the last array goes
+            that looks at its memory, so do not keep them all.  Where the memory is weir's (without a
+            framework, or with `borrow`) nothing more comes once it is used up; where it is the
+            framework's, what is kept beyond it comes one at a time
+    borrow  with a framework: its arrays look at weir's memory, and none of its own is allocated.  With
+            a budget that holds on the CPU for NumPy and PyTorch; others would copy, and get their own
 
     The rest is as in `weir.load`.  Reading begins with the call; leaving the loop early ends it.
     """
-    model = opened(source, context)
-    wanted = list(model.tensors if names is None else names)
-    if framework and not borrow and budget is not None:
-        window = _Window(model, framework, device, wanted, dict(slices or {}), sizes.parse(budget))
-        return window.arrivals(timeout, progress)
+    loading, window = begin(
+        opened(source, context), framework, device, names, slices, budget, borrow, align,
+        timeout=timeout, progress=progress,
+    )  # fmt: skip
+    return _drain(loading, window) if window else iter(loading)
+
+
+def begin(
+    model: _native.Model,
+    framework: str | None,
+    device: object,
+    names: Iterable[str] | None,
+    slices: Mapping[str, Any] | None,
+    budget: int | str | None,
+    borrow: bool,
+    align: int,
+    **options: Any,
+) -> tuple[Loading, Window | None]:
+    """The load of a stream, and its window, where weir does not count the memory of its arrays."""
+    names = model.tensors if names is None else names
+    if framework and budget is not None:
+        if not (borrow and frameworks.find(framework, device).borrows):
+            window = Window(model, framework, device, names, slices, budget)
+            return window.start(**options), window
     plan = Plan(framework, device, borrow=borrow, context=model.context)
-    plan.tensors(model, wanted, slices=slices, align=align)
-    return iter(plan.start(budget=budget, timeout=timeout, progress=progress))
+    plan.tensors(model, names, slices=slices, align=align)
+    return plan.start(budget=budget, **options), None
 
 
-class _Window:
-    """Arrays of a framework's are allocated as others have been taken, and their reads appended."""
-
-    def __init__(
-        self,
-        model: _native.Model,
-        framework: str,
-        device: object,
-        names: list[str],
-        slices: dict[str, Any],
-        budget: int,
-    ) -> None:
-        tensors = model.tensors
-        self._model, self._framework, self._device = model, framework, device
-        self._slices, self._budget = slices, budget
-        names.sort(key=lambda name: (tensors[name].shard, tensors[name].offset), reverse=True)
-        self._names = names  # the next one stands last
-        self._held: dict[str, int] = {}  # bytes of each that was not taken yet
-        self._left = budget
-
-    def _next_plan(self) -> Plan:
-        """As much as there is room for; one tensor at least where nothing else is under way."""
-        plan = Plan(self._framework, self._device, context=self._model.context)
-        while self._names and (self._left > 0 or not self._held):
-            name = self._names[-1]
-            size = self._model[name].nbytes
-            if size > self._left and self._held:
-                break
-            before = plan.nbytes
-            plan.tensor(self._model, name, slices=self._slices.get(name))
-            self._names.pop()
-            self._held[name] = plan.nbytes - before
-            self._left -= self._held[name]
-        return plan
-
-    def _take(self, loading: Loading, name: str) -> None:
-        self._left += self._held.pop(name)
-        if self._names and (self._left >= self._budget // 4 or not self._held):
-            plan = self._next_plan()
-            if len(plan):
-                loading.append(plan)
-            if not self._names:
-                loading.end()
-
-    def arrivals(self, timeout: float | None, progress: Progress) -> Iterator[tuple[str, Any]]:
-        loading = self._next_plan().start(timeout=timeout, progress=progress, open=True)
-        if not self._names:
-            loading.end()
-        return self._drain(loading)
-
-    def _drain(self, loading: Loading) -> Iterator[tuple[str, Any]]:
-        for name, array in loading:
-            yield name, array
-            del array
-            self._take(loading, name)
+def _drain(loading: Loading, window: Window) -> Iterator[tuple[str, Any]]:
+    for name, array in loading:
+        yield name, array
+        del array
+        window.taken(name, loading)

@@ -33,6 +33,8 @@ class Adapter(Protocol):
     """What a framework does for a load; made once for each, as ``Adapter(device)``."""
 
     name: str
+    borrows: bool
+    """Does what `borrow` gives always look at weir's memory, and have none of its own?"""
 
     def empty(self, dtype: str, shape: Sequence[int]) -> Any:
         """An array nobody has written to, of the framework's allocator.
@@ -46,6 +48,9 @@ class Adapter(Protocol):
 
     def give(self, array: Any) -> Any:
         """What the caller gets, once the bytes are there."""
+
+    def owner(self, array: Any, given: Any) -> object:
+        """What lives exactly as long as the memory of what was given for an array."""
 
     def borrow(self, tensor: Tensor) -> Any:
         """An array that looks at weir's memory and keeps it alive; no copy where possible."""

@@ -42,6 +42,7 @@ class Adapter:
     """See `weir.frameworks`."""
 
     name = "CuPy"
+    borrows = False
 
     def __init__(self, device: object = None) -> None:
         try:
@@ -61,6 +62,9 @@ class Adapter:
 
     def give(self, array: Any) -> Any:
         return array
+
+    def owner(self, array: Any, given: Any) -> object:
+        return given  # views of it refer to it
 
     def borrow(self, tensor: Tensor) -> Any:
         """A copy: weir's memory is the host's."""

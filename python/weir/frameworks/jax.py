@@ -55,6 +55,7 @@ class Adapter:
     """See `weir.frameworks`."""
 
     name = "JAX"
+    borrows = False  # it copies what is not aligned as XLA wants it
 
     def __init__(self, device: object = None) -> None:
         self.device = _parse(device)
@@ -76,6 +77,9 @@ class Adapter:
 
     def give(self, array: Any) -> jax.Array:
         return jax.device_put(array, self.device, may_alias=True) if self._on_host else array
+
+    def owner(self, array: Any, given: Any) -> object:
+        return array if self._on_host else given
 
     def borrow(self, tensor: Tensor) -> jax.Array:
         """On the CPU without a copy where the memory is aligned as XLA wants it."""

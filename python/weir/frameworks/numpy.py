@@ -60,6 +60,7 @@ class Adapter:
     """See `weir.frameworks`."""
 
     name = "NumPy"
+    borrows = True
 
     def __init__(self, device: object = None) -> None:
         if device is not None and str(device) != "cpu":
@@ -74,6 +75,9 @@ class Adapter:
 
     def give(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return array
+
+    def owner(self, array: Any, given: Any) -> object:
+        return given  # views of it refer to it
 
     def borrow(self, tensor: Tensor) -> np.ndarray[Any, Any]:
         return view(tensor)

@@ -71,6 +71,7 @@ class Adapter:
         if self.device.type not in ("cpu", "cuda"):
             _other(self.device)
             self._home = torch.device("cpu")
+        self.borrows = self.device.type == "cpu"
 
     def empty(self, dtype: str, shape: Sequence[int]) -> torch.Tensor:
         kind = native(dtype)
@@ -88,6 +89,9 @@ class Adapter:
 
     def give(self, array: torch.Tensor) -> torch.Tensor:
         return array if self._home == self.device else array.to(self.device)
+
+    def owner(self, array: torch.Tensor, given: torch.Tensor) -> object:
+        return given.untyped_storage()  # views of it share that
 
     def borrow(self, tensor: Tensor) -> torch.Tensor:
         kind, array = native(tensor.dtype), torch.from_dlpack(tensor)

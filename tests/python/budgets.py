@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests of budgets share: memory of a framework's arrays, counted as long as it lives."""
+
+import asyncio
+import weakref
+
+import weir
+import weir.aio
+
+MIB = 1 << 20
+BUDGET = 4 * MIB
+
+
+class Meter:
+    """Bytes of all arrays that a framework allocated, now and at most."""
+
+    def __init__(self, monkeypatch, adapter):
+        self.now = self.most = 0
+        empty = adapter.empty
+
+        def counted(this, dtype, shape):
+            array = empty(this, dtype, shape)
+            self.add(array.nbytes)
+            owner = array.untyped_storage() if hasattr(array, "untyped_storage") else array
+            weakref.finalize(owner, self.add, -array.nbytes)
+            return array
+
+        monkeypatch.setattr(adapter, "empty", counted)
+
+    def add(self, size):
+        self.now += size
+        self.most = max(self.most, self.now)
+
+
+def at_once(use, path, **options):
+    """Iterates over a stream, and lets `use` have each array."""
+    for name, array in weir.stream(path, budget=BUDGET, **options):
+        use(name, array)
+        if use.drops:
+            del array
+
+
+def in_a_loop(use, path, **options):
+    async def main():
+        async for name, array in weir.aio.stream(path, budget=BUDGET, **options):
+            use(name, array)
+            if use.drops:
+                del array
+
+    asyncio.run(main())
+
+
+class Reads:
+    """A caller who lets go before he asks for the next one, or after (a loop's variable)."""
+
+    def __init__(self, drops):
+        self.drops, self.seen = drops, {}
+
+    def __call__(self, name, array):
+        self.seen[name] = int(array.reshape(-1)[-1])
+
+
+class Keeps(Reads):
+    """A caller who keeps a part of each."""
+
+    def __init__(self):
+        super().__init__(True)
+        self.kept = []
+
+    def __call__(self, name, array):
+        super().__call__(name, array)
+        self.kept.append(array[:1])
