@@ -4,10 +4,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/process.h"
 #include "base/size.h"
 #include "engine/environment.h"
 #include "engine/group.h"
@@ -98,7 +98,7 @@ int ctx_create_with(const struct weir_ctx_opts *opts, const struct ctx_seams *se
 		return error_nomem(err, NULL, "the context");
 	lock_init(&ctx->lock);
 	list_init(&ctx->abandoned);
-	ctx->pid = getpid();
+	ctx->pid = process_id();
 	ctx->sys = seams->sys ? seams->sys : sys_real();
 	ctx->simulated = seams->simulated;
 	ctx->cuda_table = seams->cuda;
@@ -132,7 +132,7 @@ int weir_ctx_create(const struct weir_ctx_opts *opts, struct weir_ctx **out, str
 
 int ctx_alive(const struct weir_ctx *ctx, struct weir_error *err)
 {
-	if (ctx->pid == getpid())
+	if (ctx->pid == process_id())
 		return 0;
 	return error_set(err, WEIR_CLOSED, NULL,
 			 "this context belongs to process %d; a forked child makes its own",
@@ -152,7 +152,7 @@ void weir_ctx_destroy(struct weir_ctx *ctx)
 
 	if (!ctx)
 		return;
-	if (ctx->pid != getpid()) {
+	if (ctx->pid != process_id()) {
 		forget_in_child(ctx);
 		return;
 	}

@@ -138,7 +138,7 @@ int weir_object_from_fd(struct weir_ctx *ctx, int fd, const char *name,
 		ret = ctx_group(ctx, "file", NULL, &group, err);
 	if (ret != 0)
 		return failure(ret);
-	how = (struct source_how){copy.direct, copy.cache, copy.flags};
+	how = (struct source_how){.direct = copy.direct, .cache = copy.cache, .flags = copy.flags};
 	ret = group->source->ops->adopt(group->source, fd, name, &how, &core, err);
 	return ret < 0 ? ret : object_wrap(ctx, group, core, out, err);
 }

@@ -10,6 +10,7 @@
 #define ENGINE_OBJECT_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 
 #include "source/source.h"
 #include "weir/object.h"
@@ -41,6 +42,25 @@ int object_open_as_here(struct weir_ctx *ctx, const char *path, const char *uri,
 /* Exactly length bytes, or WEIR_TRUNCATED; blocking, on this thread. */
 int object_read_here(struct weir_object *object, void *to, uint64_t offset, uint64_t length,
 		     struct weir_error *err);
+
+/*
+ * A directory whose files are opened one after another: which source serves them is found out once, by
+ * the directory, and holds for all that lie on its device.  Any number of threads may open in it.
+ */
+struct object_dir {
+	struct weir_ctx *ctx;
+	struct group *group;
+	struct source_dir at;
+	_Atomic bool left; /* a file lies elsewhere: the others are not looked for here */
+};
+
+/* False where there is nothing to be gained: no local directory, or it cannot be opened.  Blocking. */
+bool object_dir_open_here(struct weir_ctx *ctx, const char *path, struct object_dir *out);
+void object_dir_close(struct object_dir *dir);
+
+/* object_open_here() for a URI that is the directory's path and a name in it. */
+int object_dir_find_here(struct object_dir *dir, const char *uri, const struct source_how *how,
+			 struct weir_object **out, struct weir_error *err);
 
 /* What stands in a directory; source_listing's arena is the caller's to end. */
 int object_list_here(struct weir_ctx *ctx, const char *uri, struct source_listing *out,

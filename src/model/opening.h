@@ -17,6 +17,7 @@
 #define MODEL_OPENING_H
 
 #include "engine/helper.h"
+#include "engine/object.h"
 #include "format/shard_index.h"
 #include "model/model.h"
 #include "source/source.h"
@@ -33,6 +34,7 @@ struct opening {
 	uint64_t uri_count;
 	bool list; /* by weir_model_open_list() */
 
+	struct object_dir *at;   /* borrowed while shards are read; NULL: there is no such */
 	const char *dir;         /* where the names of the shards count from; NULL: they are URIs */
 	struct shard_index *map; /* owned; NULL: none */
 	uint64_t map_bytes;      /* charged for its text until the model is open */

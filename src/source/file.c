@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/error.h"
+#include "base/process.h"
 #include "io/io.h"
 #include "source/file.h"
 
@@ -16,7 +16,7 @@
 
 static void destroy(struct source *source)
 {
-	if (getpid() == file_source_of(source)->pid)
+	if (process_id() == file_source_of(source)->pid)
 		lock_fini(&file_source_of(source)->lock);
 	free(file_source_of(source));
 }
@@ -77,7 +77,7 @@ int source_file_create(const struct source_env *env, struct source **out, struct
 	if (!source)
 		return error_nomem(err, NULL, "the source of files");
 	source->source = (struct source){.ops = &file_ops, .env = env};
-	source->pid = getpid();
+	source->pid = process_id();
 	lock_init(&source->lock);
 	list_init(&source->open);
 	source->open_max = file_open_limit();

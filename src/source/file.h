@@ -121,7 +121,7 @@ struct file_object {
 
 	struct lock lock; /* for what follows */
 	struct file_version version;
-	struct file_window windows[WINDOWS_KEPT];
+	struct file_window *windows; /* owned; WINDOWS_KEPT, from the first request on */
 	uint32_t probes; /* counts samples, so that no two windows are sampled at the same places */
 
 	struct file_draft *draft; /* being written; owned */
@@ -225,8 +225,8 @@ uint32_t file_open_limit(void);
 
 /* Each a descriptor above 2, or -1 and errno: just so; parking others where no number is left; the same
  * file as file->fd a second time. */
-int file_open_fd(const struct sys *sys, const char *path, int flags);
-int file_open_first(struct file_source *source, const char *path, int flags);
+int file_open_fd(const struct sys *sys, int dir, const char *path, int flags);
+int file_open_first(struct file_source *source, int dir, const char *path, int flags);
 int file_open_second(const struct file_object *file, const char *path, int flags);
 
 void file_close_fds(struct file_object *file);
@@ -235,6 +235,9 @@ void file_close_fds(struct file_object *file);
 
 /* From here on a read tells something of how fast cache and disk are; shorter ones measure calls. */
 #define FILE_TELLING_BYTES (64u << 10)
+
+/* The windows, none of them looked at; under the object's lock, or before others see it.  0 or an errno. */
+int file_make_windows(struct file_object *file);
 
 /* A small read that was thought to be cached and was not. */
 void file_saw_miss(struct file_object *file);

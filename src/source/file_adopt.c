@@ -47,7 +47,7 @@ static int copy_fd(const struct sys *sys, int fd, int flags, const char *uri,
 	int copy;
 
 	snprintf(magic, sizeof(magic), "/proc/self/fd/%d", fd);
-	copy = file_open_fd(sys, magic, flags & O_ACCMODE);
+	copy = file_open_fd(sys, AT_FDCWD, magic, flags & O_ACCMODE);
 	if (copy >= 0)
 		return copy;
 	if (flags & (O_APPEND | O_DIRECT))
@@ -91,6 +91,8 @@ int file_adopt(struct source *source, int fd, const char *uri, const struct sour
 		if (file->direct_fd < 0)
 			file->has_direct = false;
 	}
+	if (ret == 0 && file_goes_direct(file) && file_make_windows(file))
+		ret = error_nomem(err, uri, "what of it is cached");
 	if (ret) {
 		file_close(&file->object);
 		return ret;

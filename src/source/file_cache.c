@@ -12,6 +12,7 @@
  * read.  The answer is advice: pages come and go, and either way brings the right bytes.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -325,6 +326,18 @@ static void look_window(struct file_object *file, struct file_window *window)
 			cut_part(file, window, first);
 	}
 	drop_short_runs(window);
+}
+
+int file_make_windows(struct file_object *file)
+{
+	if (file->windows)
+		return 0;
+	file->windows = calloc(WINDOWS_KEPT, sizeof(*file->windows));
+	if (!file->windows)
+		return ENOMEM;
+	for (unsigned i = 0; i < WINDOWS_KEPT; i++)
+		file->windows[i].number = UINT64_MAX;
+	return 0;
 }
 
 static const struct file_window *find_window(struct file_object *file, uint64_t number,

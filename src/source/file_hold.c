@@ -17,7 +17,7 @@
  * only to those who hold more files open than they have numbers for.
  *
  * Who only looks at a header needs one descriptor.  What requests need beyond that (a descriptor past
- * the cache, reads that wait, advice) is made at the first of them.
+ * the cache, a memory of what is in it, reads that wait, advice) is made at the first of them.
  *
  * Locks: the source's before an object's.
  */
@@ -135,22 +135,22 @@ void file_strike_off(struct file_object *file)
 
 /* ---- Opening ---- */
 
-int file_open_fd(const struct sys *sys, const char *path, int flags)
+int file_open_fd(const struct sys *sys, int dir, const char *path, int flags)
 {
 	int fd;
 
 	do
-		fd = fd_lift(sys, sys->openat(AT_FDCWD, path, flags | O_CLOEXEC | O_NOCTTY, 0));
+		fd = fd_lift(sys, sys->openat(dir, path, flags | O_CLOEXEC | O_NOCTTY, 0));
 	while (fd < 0 && errno == EINTR);
 	return fd;
 }
 
-int file_open_first(struct file_source *source, const char *path, int flags)
+int file_open_first(struct file_source *source, int dir, const char *path, int flags)
 {
 	int fd;
 
 	do
-		fd = file_open_fd(source->source.env->sys, path, flags);
+		fd = file_open_fd(source->source.env->sys, dir, path, flags);
 	while (fd < 0 && (errno == EMFILE || errno == ENFILE) && park_one(source));
 	return fd;
 }
@@ -164,10 +164,10 @@ int file_open_second(const struct file_object *file, const char *path, int flags
 
 	/* By way of /proc where there is one: no name in between that may mean another file by now. */
 	snprintf(magic, sizeof(magic), "/proc/self/fd/%d", file->fd);
-	fd = file_open_fd(sys, magic, flags);
+	fd = file_open_fd(sys, AT_FDCWD, magic, flags);
 	if (fd >= 0 || errno != ENOENT || !path)
 		return fd;
-	fd = file_open_fd(sys, path, flags);
+	fd = file_open_fd(sys, AT_FDCWD, path, flags);
 	if (fd < 0)
 		return fd;
 	if (sys->fstat(file->fd, &ours) || sys->fstat(fd, &theirs) ||
@@ -184,7 +184,7 @@ int file_open_second(const struct file_object *file, const char *path, int flags
 /* What is gone, or is something else by now, is not the version that was opened. */
 static int open_again_locked(struct file_object *file)
 {
-	file->fd = file_open_fd(file_sys(file), file->path, file->open_flags);
+	file->fd = file_open_fd(file_sys(file), AT_FDCWD, file->path, file->open_flags);
 	if (file->fd < 0)
 		return errno == ENOENT || errno == ENOTDIR ? ESTALE : errno;
 	if (!file_is_same_locked(file, file->fd)) {
@@ -210,6 +210,10 @@ static void advise(const struct file_object *file)
 /* What requests need and a look at the header does not. */
 static int make_ready_locked(struct file_object *file)
 {
+	int ret = file_goes_direct(file) ? file_make_windows(file) : 0;
+
+	if (ret)
+		return ret;
 	if (file_goes_direct(file) && file->direct_fd < 0) {
 		file->direct_fd = file_open_second(file, file->path, O_RDONLY | O_DIRECT);
 		if (file->direct_fd < 0)

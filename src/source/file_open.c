@@ -10,9 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
+#include <sys/sysmacros.h>
 
 #include "base/error.h"
+#include "base/process.h"
 #include "base/size.h"
 #include "io/io.h"
 #include "source/file.h"
@@ -132,8 +133,6 @@ int file_object_create(struct source *source, int fd, const char *path, const ch
 	list_init(&file->link);
 	file->live = (how->flags & WEIR_OBJECT_LIVE) != 0;
 	lock_init(&file->lock);
-	for (unsigned i = 0; i < WINDOWS_KEPT; i++)
-		file->windows[i].number = UINT64_MAX;
 	*out = file;
 	return 0;
 }
@@ -196,6 +195,14 @@ int file_open_direct(struct file_object *file, const char *path, int flags, cons
 	return 0;
 }
 
+static int open_named(struct source *source, const char *path, int flags,
+		      const struct source_dir *dir)
+{
+	if (dir)
+		return file_open_first(file_source_of(source), dir->fd, path + dir->name_at, flags);
+	return file_open_first(file_source_of(source), AT_FDCWD, path, flags);
+}
+
 int file_open(struct source *source, const char *path, const char *uri,
 	      const struct source_how *how, struct source_object **out, struct weir_error *err)
 {
@@ -207,10 +214,13 @@ int file_open(struct source *source, const char *path, const char *uri,
 
 	if (how->flags & WEIR_OBJECT_NOFOLLOW)
 		flags |= O_NOFOLLOW;
-	fd = file_open_first(file_source_of(source), path, flags);
+	fd = open_named(source, path, flags, how->dir);
 	if (fd < 0)
 		return refuse_open(sys, path, uri, how, errno, err);
 	ret = judge_kind(sys, fd, uri, &stx, err);
+	if (ret == 0 && how->dir &&
+	    makedev(stx.stx_dev_major, stx.stx_dev_minor) != how->dir->device)
+		ret = 1;
 	if (ret) {
 		sys->close(fd);
 		return ret;
@@ -282,7 +292,7 @@ int64_t file_read(struct source_object *object, void *to, uint64_t offset, uint6
 void file_close(struct source_object *object)
 {
 	struct file_object *file = file_object_of(object);
-	bool ours = file_source_of(object->source)->pid == getpid();
+	bool ours = file_source_of(object->source)->pid == process_id();
 
 	if (ours)
 		file_strike_off(file);
@@ -290,5 +300,6 @@ void file_close(struct source_object *object)
 	file_close_fds(file);
 	if (ours)
 		lock_fini(&file->lock);
+	free(file->windows);
 	free(file);
 }

@@ -295,6 +295,8 @@ static int fill(struct file_object *file, uint64_t size_bytes, struct weir_error
 	ret = file_open_direct(file, NULL, O_RDWR, &stx, err);
 	if (file->has_direct)
 		file->object.offset_align = max_of(file->object.offset_align, WRITE_ALIGN);
+	if (ret == 0 && file->has_direct && file_make_windows(file))
+		return error_nomem(err, uri, "what of it is cached");
 	return ret;
 }
 

@@ -26,6 +26,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/arena.h"
 #include "base/bell.h"
@@ -47,11 +48,22 @@ struct source_env {
 	struct log *log;
 };
 
+/*
+ * A directory of files, open while many of them are opened: each is looked for from there, and is known to
+ * lie on the same device.
+ */
+struct source_dir {
+	int fd;
+	dev_t device;
+	size_t name_at; /* in the paths of its files */
+};
+
 /* How an object is opened: what the caller's options say. */
 struct source_how {
-	int direct;     /* enum weir_direct */
-	int cache;      /* enum weir_cache */
-	uint32_t flags; /* enum weir_object_flags */
+	int direct;                   /* enum weir_direct */
+	int cache;                    /* enum weir_cache */
+	uint32_t flags;               /* enum weir_object_flags */
+	const struct source_dir *dir; /* borrowed for the call; NULL: none is open */
 };
 
 /*
@@ -141,6 +153,7 @@ struct source_ops {
 	void (*destroy)(struct source *source); /* no lanes, no objects left */
 
 	/* ---- Names: may block ---- */
+	/* 1 where how->dir is given and the file lies on another device: nothing was opened. */
 	int (*open)(struct source *source, const char *path, const char *uri,
 		    const struct source_how *how, struct source_object **out,
 		    struct weir_error *err);

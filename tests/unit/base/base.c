@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "base/size.h"
 #include "base/state.h"
 #include "base/text.h"
@@ -150,6 +151,26 @@ static void state_forbidden_move_ends_the_program(void)
 	check(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 }
 
+/* Twice: the second time the answer is remembered. */
+static bool knows_itself(void)
+{
+	return process_id() == getpid() && process_id() == getpid();
+}
+
+static void PR_13_a_child_is_another_process(void)
+{
+	int status = 0;
+	pid_t pid;
+
+	check(knows_itself());
+	pid = fork();
+	if (pid == 0)
+		_exit(!knows_itself());
+	check(waitpid(pid, &status, 0) == pid);
+	check_int(status, 0);
+	check(knows_itself());
+}
+
 static int lines;
 static char last_line[200];
 
@@ -249,6 +270,7 @@ int main(int argc, char **argv)
 		TEST(arena_stops_at_its_cap),
 		TEST(list_keeps_order_and_survives_removal),
 		TEST(state_forbidden_move_ends_the_program),
+		TEST(PR_13_a_child_is_another_process),
 		TEST(log_cuts_a_cause_that_repeats),
 		TEST(thread_blocks_signals_and_says_when_it_cannot_start),
 		TEST(cond_wait_ends_at_its_deadline),

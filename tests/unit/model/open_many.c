@@ -2,6 +2,7 @@
 /*
  * Models of many files, and what may go wrong on the way to them.
  */
+#include "engine/context.h"
 #include "open_rig.h"
 
 static void many_shards(int count)
@@ -28,6 +29,86 @@ static void a_hundred_shards(void)
 		check_int(weir_model_tensor(model, (uint64_t)i)->shard, i);
 	}
 	check_data("t.77", "m-00077.safetensors");
+	leave();
+}
+
+static int shards_by_path, looks_at_mounts, shards_found; /* since the context was made */
+
+static int counting_openat(int dir, const char *path, int flags, mode_t mode)
+{
+	bool shard = strstr(path, ".safetensors") && !strstr(path, ".json");
+
+	shards_by_path += shard && dir == AT_FDCWD;
+	shards_found += shard && dir != AT_FDCWD;
+	return sys_real()->openat(dir, path, flags, mode);
+}
+
+static int counting_statfs(const char *path, struct statfs *out)
+{
+	looks_at_mounts++;
+	return sys_real()->statfs(path, out);
+}
+
+static void count_calls(void)
+{
+	static struct sys counting;
+	struct ctx_seams seams = {.sys = &counting};
+
+	counting = *sys_real();
+	counting.openat = counting_openat;
+	counting.statfs = counting_statfs;
+	check_int(ctx_create_with(NULL, &seams, &ctx, &err), 0);
+}
+
+/* Where they are, and what serves them, is found out once. */
+static void shards_are_found_from_their_directory(void)
+{
+	many_shards(50);
+	count_calls();
+	must(open_folder());
+	check_int(shards_found, 50);
+	check_int(shards_by_path, 0);
+	check(looks_at_mounts < 6);
+	check_data("t.33", "m-00033.safetensors");
+	leave();
+}
+
+static int rename_across(const char *from, const char *to)
+{
+	char bytes[4096];
+	int in = open(from, O_RDONLY), out = open(to, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	ssize_t len = read(in, bytes, sizeof(bytes));
+	bool copied = len > 0 && write(out, bytes, (size_t)len) == len;
+
+	close(in);
+	close(out);
+	return copied ? unlink(from) : -1;
+}
+
+/* A link to another file system, which a mount with rings might be: all are looked at by their paths. */
+static void a_shard_on_another_device(void)
+{
+	char *far = NULL;
+	struct stat here, there;
+
+	many_shards(8);
+	check(asprintf(&far, "/dev/shm/weir-test-shard-%d", (int)getpid()) > 0);
+	check_int(symlink(far, in_folder("m-00003a.safetensors")), 0);
+	if (stat(folder(), &here) || stat("/dev/shm", &there) || here.st_dev == there.st_dev)
+		skip("needs two file systems");
+	check_int(rename(in_folder("m-00007.safetensors"), in_folder("moved")), 0);
+	st_begin();
+	st_tensor("far", "U8", "[5]", 5);
+	st_save("moved");
+	check_int(rename_across(in_folder("moved"), far), 0);
+	count_calls();
+	must(open_folder());
+	unlink(far);
+	check_int(weir_model_tensor_count(model), 8);
+	check(find("far") != UINT64_MAX);
+	check_int(shards_found, 5);
+	check_int(shards_by_path, 4);
+	free(far);
 	leave();
 }
 
@@ -111,6 +192,8 @@ int main(int argc, char **argv)
 {
 	static const struct test tests[] = {
 		TEST(a_hundred_shards),
+		TEST(shards_are_found_from_their_directory),
+		TEST(a_shard_on_another_device),
 		TEST(ST_21_more_shards_than_descriptors),
 		TEST(tables_are_charged_to_the_budget),
 		TEST(a_fired_cancel_ends_an_open),
