@@ -14,6 +14,7 @@
  *	HOSTILE_CLIENT               ring 0 belongs to somebody who writes WRITES values into any of his
  *	                             words, and into the doorbell
  *	HOSTILE_SERVER               the server is somebody who does so, and then is gone
+ *	NO_MARKS                     the server never says that it is awake (a foreign one, or its client is)
  *	MUTANT                       a protocol that is wrong: models/check wants each of them caught
  *
  * What must hold: each request is completed once, and none is left; a slot is not used again while the server
@@ -44,6 +45,9 @@
 #define POST_BEFORE_PUBLISH   5 /* the server posts before it moved cq_head */
 #define TRUST_INDEX           6 /* the client believes any index that a completion names */
 #define NEVER_ASK_PEER        7 /* the client's wait does not look whether the server is there */
+#define REST_AFTER_LOOKING    8 /* the server takes its mark back after it looked at the ring again */
+#define MARK_BEFORE_PUBLISH   9 /* the client reads the mark before it moved sq_head */
+#define SLEEP_MARKED          10 /* the server sleeps and leaves its mark */
 
 #define PLACES       (ENTRIES + 1)
 #define NEXT(i)      ((i) + 1 == PLACES -> 0 : (i) + 1)
@@ -59,7 +63,8 @@ typedef shared_t {
 	short sq_head, sq_tail, cq_head, cq_tail;
 	short sqe[PLACES], sqe_data[PLACES];
 	short cqe[PLACES], cqe_data[PLACES];
-	byte sem
+	byte sem;
+	bool awake /* struct usrbio_mark */
 };
 shared_t ring[CLIENTS];
 byte bell;
@@ -105,6 +110,7 @@ inline find_free(r, slot)
 proctype preparer(byte r)
 {
 	short slot, head = 0, tail;
+	bool told; /* the server is awake */
 
 	{
 		do
@@ -141,13 +147,23 @@ proctype preparer(byte r)
 				client[r].busy[slot] = true;
 				watched[r].owned[slot] = true
 			};
+#if MUTANT == MARK_BEFORE_PUBLISH
+			told = ring[r].awake;
+#endif
 			d_step {
 				ring[r].sqe[head] = slot;
 				ring[r].sqe_data[head] = client[r].data[slot];
 				head = NEXT(head);
 				ring[r].sq_head = head
 			};
-			POST(bell)
+			/* usrbio_ring_submit() */
+#if MUTANT != MARK_BEFORE_PUBLISH
+			told = ring[r].awake;
+#endif
+			if
+			:: atomic { !told -> POST(bell) }
+			:: atomic { told -> told = false }
+			fi
 		   fi
 		od;
 		client[r].ended = true
@@ -298,6 +314,7 @@ done:		atomic {
 /* The server's own, of a ring. */
 typedef served_t {
 	short sq_tail, cq_head, cq_tail;
+	short seen; /* sq_head, as last looked at */
 	bool dead;
 	byte jobs;
 	short job[PLACES], data[PLACES] /* claimed and not completed */
@@ -348,11 +365,50 @@ inline copy(r)
 	served[r].sq_tail = next
 }
 
+/* ring_attend(): something is under way, so the server will look again. */
+inline attend(r)
+{
+#ifndef NO_MARKS
+	if
+	:: !served[r].dead && served[r].jobs > 0 && !ring[r].awake -> ring[r].awake = true
+	:: else
+	fi
+#else
+	skip
+#endif
+}
+
+/* server_rests(): takes the marks back; is there something that nobody rang for? */
+inline rest()
+{
+#ifndef NO_MARKS
+	do
+	:: r < CLIENTS && !found ->
+#if MUTANT != REST_AFTER_LOOKING && MUTANT != SLEEP_MARKED
+		ring[r].awake = false;
+#endif
+		d_step {
+			found = !served[r].dead && !client_gone[r] && ring[r].sq_head != served[r].seen;
+			served[r].seen = ring[r].sq_head
+		};
+#if MUTANT == REST_AFTER_LOOKING
+		ring[r].awake = false;
+#endif
+		r++
+	:: else -> break
+	od;
+	r = 0
+#else
+	skip
+#endif
+}
+
 /* usrbio_server_claim() */
 inline claim(r)
 {
 	head = ring[r].sq_head;
 	d_step {
+		served[r].seen = head;
 		tail = ring[r].cq_tail;
 #if MUTANT == READ_BACK
 		served[r].sq_tail = ring[r].sq_tail;
@@ -361,7 +417,8 @@ inline claim(r)
 		judge(r);
 		copy(r);
 		ring[r].sq_tail = served[r].sq_tail
-	}
+	};
+	attend(r)
 }
 
 /* usrbio_server_complete() of any one of them; an index that is none is echoed with an error. */
@@ -454,6 +511,10 @@ proctype server()
 			skip;
 			d_step { head = 0; tail = 0; queued = 0; room = 0; next = 0; slot = 0; data = 0; r = 0 };
 			if
+			:: !found && !jobs -> rest()
+			:: else
+			fi;
+			if
 			:: found || jobs -> idle = 0
 			:: else ->
 #if MUTANT == DRAIN_AFTER_LOOKING
@@ -516,6 +577,7 @@ proctype liar()
 			:: bell = 0
 			:: bell = 3
 			:: ring[0].sem = 3
+			:: ring[0].awake = !ring[0].awake
 			fi;
 			value = 0;
 			place = 0
@@ -547,6 +609,7 @@ proctype liar()
 			:: ring[0].cq_head = value; ring[0].sem = 1
 			:: ring[0].cqe[place] = value; ring[0].cqe_data[place] = other
 			:: ring[0].sem = value + 1
+			:: ring[0].awake = true
 			fi;
 			value = 0;
 			other = 0;

@@ -136,11 +136,20 @@ static void drain(void *arg)
 	touch->value = usrbio_sem_drain(touch->sem);
 }
 
+static bool take_heard(struct bell *bell)
+{
+	bool heard = bell->heard;
+
+	bell->heard = false;
+	return heard;
+}
+
 uint32_t bell_drain(struct bell *bell)
 {
 	struct touch touch = {0};
+	uint32_t heard = take_heard(bell);
 
-	return guarded(bell, drain, &touch) ? 0 : (uint32_t)touch.value;
+	return guarded(bell, drain, &touch) ? heard : max_of((uint32_t)touch.value, heard);
 }
 
 static void look(void *arg)
@@ -152,9 +161,12 @@ static void look(void *arg)
 
 static int look_at(void *arg)
 {
+	struct bell *bell = arg;
 	struct touch touch = {0};
 
-	return guarded(arg, look, &touch) ? -1 : touch.value != 0;
+	if (bell->heard)
+		return 1;
+	return guarded(bell, look, &touch) ? -1 : touch.value != 0;
 }
 
 static void count_in(void *arg)
@@ -171,6 +183,11 @@ static int wait_on(void *arg)
 	struct bell *bell = arg;
 	struct touch touch = {0};
 
+	/* First: who finds nobody awake any more rings, and that is seen below. */
+	if (bell->rests && !bell->rests(bell->rests_arg)) {
+		bell->heard = true;
+		return 1;
+	}
 	if (guarded(bell, count_in, &touch))
 		return -1;
 	if ((uint32_t)touch.value)

@@ -10,6 +10,7 @@
 #define MOUNT_RINGS_BELL_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "io/usrbio/signal.h"
@@ -20,6 +21,11 @@ struct bell {
 	const struct sys *sys;
 	int lock_fd;
 	_Atomic uint64_t waiters; /* ours that count in the semaphore */
+
+	/* Asked before each sleep, on the thread that will; false: as if it rang.  NULL: nobody asks. */
+	bool (*rests)(void *arg);
+	void *rests_arg;
+	bool heard; /* so; until the next drain */
 };
 
 int bell_create(struct bell *bell, const struct sys *sys, int shm_dir, struct weir_error *err);

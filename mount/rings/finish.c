@@ -41,6 +41,7 @@ void ring_answer(struct server *server, struct ring *ring, int32_t index, uint64
 		return;
 	}
 	ring->owed++;
+	ring_attend(server, ring);
 	if (list_empty(&ring->touched))
 		list_push(&server->touched, &ring->touched);
 }

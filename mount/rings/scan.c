@@ -116,6 +116,7 @@ static int take_turn(struct server *server, struct ring *ring, int64_t now_ns)
 		ring->turn_bytes = claims[n - 1].args.length;
 		ring->granted -= (uint32_t)n;
 		ring->active_ns = server->active_ns = now_ns;
+		ring_attend(server, ring);
 	}
 	return n;
 }

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -44,6 +45,7 @@ int ring_create(struct share *share, const struct sys *sys, bool strict)
 	}
 	list_init(&ring->link);
 	list_init(&ring->touched);
+	list_init(&ring->attended);
 	ring->entries = usrbio_ring_entries(share->bytes);
 	ring->rule = (struct batch_rule){
 		.depth = share->key.depth, .timeout_ms = share->key.timeout_ms, .strict = strict};
@@ -121,6 +123,7 @@ static void part(struct ring *ring)
 
 	list_remove(&ring->link);
 	list_remove(&ring->touched);
+	list_remove(&ring->attended);
 	if (load && --load->rings == 0) {
 		list_remove(&load->link);
 		free(load);
@@ -238,7 +241,7 @@ static void step(struct server *server, int64_t *last_ns)
 		server_settle(server, ios, n);
 	post_owed(server, owing && n == 0 && !server->backlog, now_ns);
 	look_around(server);
-	rang = bell_drain(server->bell) > 0;
+	rang = bell_drain(server->bell) > 0 || (n && server_has_news(server));
 	if (n)
 		server->active_ns = now_ns;
 	if (list_empty(&server->rings) || (!rang && now_ns < next && !(n && server->limited)))
@@ -270,6 +273,10 @@ static void settle_until(struct server *server, int64_t deadline_ns)
 /* Nothing new; what is under way may end, and is asked to when it is time. */
 static void drain(struct server *server)
 {
+	server->attends = false;
+	while (!server_rests(server))
+		;
+	server->bell->rests = NULL;
 	settle_until(server, server->stop_ns);
 	for (unsigned i = 0; server->in_flight && i < SERVER_REQUESTS; i++)
 		if (server->requests[i].ring)
@@ -313,6 +320,14 @@ static int make_requests(struct server *server, struct weir_error *err)
 	return 0;
 }
 
+/* Only where this thread is the one that the feed sleeps on: another one knows nothing of its rings. */
+static void listen_awake(struct server *server)
+{
+	server->attends = strcmp(weir_feed_doorbell_kind(server->feed), "io_uring") == 0;
+	server->bell->rests_arg = server;
+	server->bell->rests = server->attends ? server_rests : NULL;
+}
+
 int server_start(struct server *server, struct weir_ctx *ctx, struct weir_error *err)
 {
 	static const char *const names[] = {"weir-rings-ph", "weir-rings", "weir-rings-pl"};
@@ -330,6 +345,7 @@ int server_start(struct server *server, struct weir_ctx *ctx, struct weir_error 
 					      .doorbell = doorbell),
 			       &server->feed, err);
 	if (ret == 0) {
+		listen_awake(server);
 		ret = thread_start(server->sys, &server->thread, names[server->which], run, server,
 				   err);
 		if (ret)

@@ -8,6 +8,7 @@
  *	  request.c  is it allowed, and into where   uses.c     iovs and files in use
  *	  feed
  *	  gather.c   how many ends are waited for together
+ *	  attend.c   whose clients need not ring
  *	  finish.c   results into the rings, at most one post for each
  *
  * Everything here belongs to that thread but for what server_add(), server_look() and server_stop()
@@ -77,9 +78,10 @@ struct user_load {
 };
 
 struct ring {
-	struct list link;    /* server.rings, or incoming */
-	struct list touched; /* server.touched: a completion was published, not posted yet */
-	struct share *share; /* the server's reference; NULL before server_add() */
+	struct list link;     /* server.rings, or incoming */
+	struct list touched;  /* server.touched: a completion was published, not posted yet */
+	struct list attended; /* server.attended: its client knows that we are awake */
+	struct share *share;  /* the server's reference; NULL before server_add() */
 	struct usrbio_server end;
 	uint32_t entries;
 	struct batch_rule rule;
@@ -122,6 +124,7 @@ struct server {
 	struct bell *bell; /* borrowed */
 	enum usrbio_bell which;
 	bool read_only, strict, each_alone, started;
+	bool attends; /* the thread that serves is the one that the feed sleeps on */
 	pthread_t thread;
 
 	struct lock lock; /* of these two */
@@ -132,7 +135,7 @@ struct server {
 	int64_t stop_ns; /* waits for I/O no longer than that; set before stopping */
 	unsigned stuck;  /* requests that did not come back; read after the thread was joined */
 
-	struct list rings, loads, touched;
+	struct list rings, loads, touched, attended;
 	bool only_deep;        /* of the touched only such are left that may wait a moment */
 	int64_t owed_since_ns; /* about: the first of the touched that was left without a post */
 	struct list uses[SERVER_BUCKETS], grips[SERVER_BUCKETS];
@@ -202,6 +205,12 @@ void request_lands(struct server *server, struct request *request);
 bool ring_is_patient(const struct ring *ring); /* much is under way, the next end is near */
 void server_gather(struct server *server);     /* before each wait */
 void server_gathered(struct server *server, unsigned count, int64_t now_ns); /* and after it */
+
+/* attend.c */
+void ring_attend(struct server *server, struct ring *ring); /* something is under way, or was */
+bool server_has_news(struct server *server);                /* of rings that are attended */
+bool server_rests(
+	void *server); /* before a sleep: none is attended any more; false: do not sleep */
 
 /* finish.c */
 void ring_answer(struct server *server, struct ring *ring, int32_t index, uint64_t userdata,

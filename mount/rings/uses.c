@@ -33,6 +33,7 @@ void uses_init(struct server *server)
 	list_init(&server->rings);
 	list_init(&server->loads);
 	list_init(&server->touched);
+	list_init(&server->attended);
 	for (size_t i = 0; i < SERVER_BUCKETS; i++) {
 		list_init(&server->uses[i]);
 		list_init(&server->grips[i]);

@@ -38,6 +38,7 @@ int usrbio_client_init(struct usrbio_client *client, void *memory, uint32_t entr
 	}
 	for (uint32_t slot = 0; slot < entries; slot++)
 		client->free[slot / 64] |= bit_of(slot);
+	atomic_store_explicit(&client->view.mark->asked, USRBIO_MARK_ASKED, memory_order_relaxed);
 	return 0;
 }
 

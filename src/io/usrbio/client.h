@@ -42,7 +42,10 @@ struct usrbio_client {
 	uint64_t clamped;        /* results above their request's length */
 };
 
-/* Memory of usrbio_ring_bytes(entries), zero; 1..USRBIO_ENTRIES_MAX entries.  0, -EINVAL or -ENOMEM. */
+/*
+ * Memory of usrbio_ring_bytes(entries), zero, not registered yet; 1..USRBIO_ENTRIES_MAX entries.  0, -EINVAL or
+ * -ENOMEM.
+ */
 must_use int usrbio_client_init(struct usrbio_client *client, void *memory, uint32_t entries);
 void usrbio_client_fini(struct usrbio_client *client);
 
@@ -69,6 +72,17 @@ must_use int usrbio_client_abandon(struct usrbio_client *client, struct usrbio_c
 
 /* Is there something to reap?  One look at the shared word; a broken one counts as yes. */
 must_use bool usrbio_client_ready(const struct usrbio_client *client);
+
+/*
+ * Is the server to be told, by its submit semaphore, of what was prepared or reaped since the last time?
+ * No while it says that it is awake and will look.  A server that is not ours never says so.
+ */
+static inline bool usrbio_client_must_tell(const struct usrbio_client *client)
+{
+	/* An exchange, not a load: see struct usrbio_mark. */
+	return atomic_fetch_or_explicit(&client->view.mark->awake, 0, memory_order_acq_rel) !=
+	       USRBIO_MARK_AWAKE;
+}
 
 /* How many were prepared and not reaped. */
 static inline uint32_t usrbio_client_flying(const struct usrbio_client *client)

@@ -11,9 +11,11 @@
  *	16 + 80N  sqe[N]                                which args are asked for, in order
  *	16 + 96N  semaphore of completions              32 bytes, as glibc lays it out
  *	48 + 96N  slack                                 4096 bytes
+ *	          from the next multiple of 64 on       16 bytes: struct usrbio_mark
  *
  * The client writes args, sqe, sq_head and cq_tail; the server writes cqe, cq_head, sq_tail and posts the
- * semaphore.  Either side may be hostile: whoever reads a word of the other side reads it once
+ * semaphore.  The mark is ours and lies where nobody else looks: between a client and a server of which one
+ * knows none, nothing is different.  Either side may be hostile: whoever reads a word of the other side reads it once
  * (usrbio_load_*), checks the copy and uses the copy; whoever owns a word keeps it privately and
  * never reads it back.
  */
@@ -92,6 +94,25 @@ struct usrbio_sem {
 };
 _Static_assert(sizeof(struct usrbio_sem) == 32, "as large as a sem_t of glibc");
 
+/*
+ * While `awake` is USRBIO_MARK_AWAKE the server looks at the ring by itself, once more after it has taken
+ * the mark back and before it sleeps; so nobody need post the submit semaphore.  Both sides touch the word
+ * with an exchange, the client after it wrote what the server is to see: whichever is second sees what the
+ * first did.  A mark that lies costs the client a wait for the server's next look.
+ *
+ * A server writes only where the client said, before it registered the ring, that it reads marks.
+ */
+struct usrbio_mark {
+	_Atomic uint64_t asked; /* the client's: USRBIO_MARK_ASKED */
+	_Atomic uint32_t awake; /* the server's */
+	uint32_t unused;
+};
+_Static_assert(sizeof(struct usrbio_mark) == 16, "a mark has one layout");
+
+#define USRBIO_MARK_ASKED UINT64_C(0x6b72616d72696577) /* "weirmark" */
+#define USRBIO_MARK_AWAKE 1u
+#define USRBIO_MARK_ALIGN 64u /* a line of its own */
+
 /* Where the parts of one ring lie in this process.  Plain pointers: making it touches nothing. */
 struct usrbio_view {
 	_Atomic int32_t *sq_head, *sq_tail, *cq_head, *cq_tail;
@@ -99,8 +120,14 @@ struct usrbio_view {
 	struct usrbio_cqe *cqe;
 	struct usrbio_sqe *sqe;
 	struct usrbio_sem *done;
+	struct usrbio_mark *mark;
 	int32_t places; /* N */
 };
+
+static inline size_t usrbio_mark_place(size_t places)
+{
+	return (48 + 96 * places + USRBIO_MARK_ALIGN - 1) / USRBIO_MARK_ALIGN * USRBIO_MARK_ALIGN;
+}
 
 static inline struct usrbio_view usrbio_view_of(void *memory, uint32_t entries)
 {
@@ -116,6 +143,7 @@ static inline struct usrbio_view usrbio_view_of(void *memory, uint32_t entries)
 	view.cqe = (struct usrbio_cqe *)(void *)(start + 16 + 56 * n);
 	view.sqe = (struct usrbio_sqe *)(void *)(start + 16 + 80 * n);
 	view.done = (struct usrbio_sem *)(void *)(start + 16 + 96 * n);
+	view.mark = (struct usrbio_mark *)(void *)(start + usrbio_mark_place(n));
 	return view;
 }
 

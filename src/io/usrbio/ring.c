@@ -188,7 +188,7 @@ int usrbio_ring_submit(struct usrbio_ring *ring)
 		return -EPERM;
 	if (unlikely(dead))
 		return dead;
-	return usrbio_bell_ring(ring->sys, ring->bell);
+	return usrbio_client_must_tell(&ring->client) ? usrbio_bell_ring(ring->sys, ring->bell) : 0;
 }
 
 /* ---- Waiting ---- */
@@ -210,7 +210,8 @@ static void tell_of_room(struct usrbio_ring *ring)
 	const struct usrbio_view *view = &ring->client.view;
 	int32_t head = atomic_load_explicit(view->sq_head, memory_order_relaxed);
 
-	if (atomic_load_explicit(view->sq_tail, memory_order_relaxed) != head)
+	if (atomic_load_explicit(view->sq_tail, memory_order_relaxed) != head &&
+	    usrbio_client_must_tell(&ring->client))
 		usrbio_bell_ring(ring->sys, ring->bell);
 }
 

@@ -60,7 +60,7 @@ void usrbio_ring_destroy(struct usrbio_ring *ring);
 must_use int usrbio_ring_prepare(struct usrbio_ring *ring, const struct usrbio_io *io);
 
 /*
- * Rings the bell once: 0, or as above.  -EFAULT: somebody has cut its file off.  The requests stay in the ring,
+ * Rings the bell once, unless the daemon says that it is awake and will look: 0, or as above.  -EFAULT: somebody has cut its file off.  The requests stay in the ring,
  * and come through where the daemon looks without being told (ours does, and mends the bell).
  */
 int usrbio_ring_submit(struct usrbio_ring *ring);

@@ -34,6 +34,8 @@ static void touch_init(void *arg)
 	atomic_store_explicit(server->view.sq_tail, 0, memory_order_relaxed);
 	atomic_store_explicit(server->view.cq_head, 0, memory_order_relaxed);
 	usrbio_sem_init(server->view.done);
+	server->marks = atomic_load_explicit(&server->view.mark->asked, memory_order_relaxed) ==
+			USRBIO_MARK_ASKED;
 }
 
 int usrbio_server_init(struct usrbio_server *server, const struct sys *sys, void *memory,
@@ -65,6 +67,12 @@ static void touch_markers(struct markers *markers)
 {
 	markers->sq_head = atomic_load_explicit(markers->view->sq_head, memory_order_acquire);
 	markers->cq_tail = atomic_load_explicit(markers->view->cq_tail, memory_order_acquire);
+}
+
+static void keep_seen(struct usrbio_server *server, const struct markers *markers)
+{
+	server->seen_head = markers->sq_head;
+	server->seen_tail = markers->cq_tail;
 }
 
 static bool outside(const struct usrbio_server *server, int32_t marker)
@@ -165,6 +173,7 @@ int usrbio_server_claim(struct usrbio_server *server, struct usrbio_claim *out, 
 		return server->dead;
 	if (unlikely(claiming.why))
 		return die(server, -EPROTO, claiming.why);
+	keep_seen(server, &claiming.markers);
 	server->cq_tail = claiming.markers.cq_tail;
 	server->sq_tail = claiming.sq_tail;
 	server->unfinished += claiming.count;
@@ -184,6 +193,7 @@ int usrbio_server_available(struct usrbio_server *server)
 
 	if (unlikely(server->dead) || touch_ring(server, touch_look, &markers))
 		return server->dead;
+	keep_seen(server, &markers);
 	queued = judge_head(server, markers.sq_head, &why);
 	return unlikely(why) ? die(server, -EPROTO, why) : queued;
 }
@@ -222,6 +232,56 @@ int usrbio_server_complete(struct usrbio_server *server, int32_t index, uint64_t
 		return server->dead;
 	server->cq_head = completing.next;
 	return 0;
+}
+
+/* ---- The mark ---- */
+
+static void touch_mark(void *arg)
+{
+	const struct usrbio_server *server = arg;
+
+	atomic_store_explicit(&server->view.mark->awake, USRBIO_MARK_AWAKE, memory_order_relaxed);
+}
+
+bool usrbio_server_attends(struct usrbio_server *server)
+{
+	if (!server->awake && server->marks && !server->dead)
+		server->awake = touch_ring(server, touch_mark, server) == 0;
+	return server->awake;
+}
+
+/* The mark first: a client who still found it there has written before what is read after it. */
+static void touch_rest(void *arg)
+{
+	struct markers *markers = arg;
+
+	atomic_exchange_explicit(&markers->view->mark->awake, 0, memory_order_acq_rel);
+	touch_markers(markers);
+}
+
+/* Requests, or completions collected while some of the requests wait. */
+static bool changed(struct usrbio_server *server, void (*touch)(void *))
+{
+	struct markers markers = {.view = &server->view};
+	bool head, tail;
+
+	if (server->dead || touch_ring(server, touch, &markers))
+		return false;
+	head = markers.sq_head != server->seen_head;
+	tail = markers.cq_tail != server->seen_tail && markers.sq_head != server->sq_tail;
+	keep_seen(server, &markers);
+	return head || tail;
+}
+
+bool usrbio_server_rests(struct usrbio_server *server)
+{
+	server->awake = false;
+	return changed(server, touch_rest);
+}
+
+bool usrbio_server_news(struct usrbio_server *server)
+{
+	return changed(server, touch_look);
 }
 
 /* ---- The semaphore ---- */

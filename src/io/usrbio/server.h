@@ -32,13 +32,16 @@ struct usrbio_server {
 	struct usrbio_view view;
 	void *memory;
 	uint64_t bytes;
-	int32_t entries;    /* n */
-	int32_t sq_tail;    /* claimed up to here */
-	int32_t cq_head;    /* published up to here */
-	int32_t cq_tail;    /* as last seen, checked */
-	int32_t unfinished; /* claimed and not completed */
-	int dead;           /* 0; -EPROTO: rules were broken; -EFAULT: the memory went away */
-	const char *why;    /* what was broken, for the log */
+	int32_t entries;              /* n */
+	int32_t sq_tail;              /* claimed up to here */
+	int32_t cq_head;              /* published up to here */
+	int32_t cq_tail;              /* as last seen, checked */
+	int32_t unfinished;           /* claimed and not completed */
+	int32_t seen_head, seen_tail; /* the client's two markers, as last looked at */
+	bool marks;                   /* the client reads the mark, */
+	bool awake;                   /* and we said there that we are */
+	int dead;        /* 0; -EPROTO: rules were broken; -EFAULT: the memory went away */
+	const char *why; /* what was broken, for the log */
 };
 
 /*
@@ -61,6 +64,21 @@ must_use int usrbio_server_claim(struct usrbio_server *server, struct usrbio_cla
 /* Publishes the completion of one claimed request.  0, or why the ring is dead; it is finished then too. */
 int usrbio_server_complete(struct usrbio_server *server, int32_t index, uint64_t userdata,
 			   int64_t result);
+
+/*
+ * Tells the client that it need not post: from now on it is for us to look, until usrbio_server_rests().
+ * False: it does not read that, or the ring is dead.
+ */
+bool usrbio_server_attends(struct usrbio_server *server);
+
+/*
+ * The client has to post again.  True: it did something since the last available() or claim() here, of which
+ * nobody was told maybe; to be asked before each sleep of a server that attends.
+ */
+must_use bool usrbio_server_rests(struct usrbio_server *server);
+
+/* The same question, while it still need not post. */
+must_use bool usrbio_server_news(struct usrbio_server *server);
 
 /* Posts the completion semaphore: once for each run of completions. */
 void usrbio_server_post(struct usrbio_server *server);

@@ -58,8 +58,8 @@ void ring_make(struct rig *rig, struct ring_client *ring, uid_t uid, uint32_t en
 	memcpy(&ring->shared.key.block_bytes, &key->block_bytes,
 	       sizeof(*key) - offsetof(struct usrbio_key, block_bytes));
 	ring->shared.key.ring = true;
-	enter(rig, &ring->shared);
 	check_int(usrbio_client_init(&ring->end, ring->shared.memory, entries), 0);
+	enter(rig, &ring->shared);
 	open_bell(rig, ring);
 }
 
@@ -93,7 +93,8 @@ int ring_ask(struct ring_client *ring, const struct ask *ask)
 
 void ring_bell(struct ring_client *ring)
 {
-	usrbio_sem_post(sys_real(), ring->bell.sem);
+	if (usrbio_client_must_tell(&ring->end))
+		usrbio_sem_post(sys_real(), ring->bell.sem);
 }
 
 int ring_reap(struct ring_client *ring, struct usrbio_cqe *out, int count, int ms)

@@ -92,7 +92,8 @@ static bool ask_next(struct pace *pace, uint64_t slot)
 
 static void post(const struct sys *sys, struct pace *pace)
 {
-	check_int(usrbio_bell_ring(sys, pace->ring.bell.sem), 0);
+	if (usrbio_client_must_tell(&pace->ring.end))
+		check_int(usrbio_bell_ring(sys, pace->ring.bell.sem), 0);
 }
 
 static void wait_for_some(const struct sys *sys, struct pace *pace)

@@ -121,6 +121,14 @@ static void point_bells(void)
 	}
 }
 
+static unsigned rings_of_bell;
+
+static int daemon_futex_wake_op(uint32_t *word, uint32_t operation)
+{
+	rings_of_bell++;
+	return sys_real()->futex_wake_op(word, operation);
+}
+
 static void rig_init(void)
 {
 	char path[128];
@@ -130,6 +138,7 @@ static void rig_init(void)
 	rig.sys.ioctl = daemon_ioctl;
 	rig.sys.now_ns = daemon_now_ns;
 	rig.sys.futex = daemon_futex;
+	rig.sys.futex_wake_op = daemon_futex_wake_op;
 	strcpy(rig.mount, "/tmp/weir-mount-XXXXXX");
 	check(mkdtemp(rig.mount));
 	snprintf(path, sizeof(path), "%s/3fs-virt", rig.mount);
@@ -958,6 +967,26 @@ static void UB_26_a_forked_child_must_not_touch(void)
 	end();
 }
 
+static void a_daemon_that_is_awake_is_not_told(void)
+{
+	begin();
+	check_int(prepare(ring, 1), 0);
+	check_int(usrbio_ring_submit(ring), 0);
+	check_int(rings_of_bell, 1);
+	check(usrbio_server_attends(&rig.server));
+	check_int(prepare(ring, 2), 1);
+	check_int(usrbio_ring_submit(ring), 0);
+	check_int(rings_of_bell, 1);
+	check(usrbio_server_rests(&rig.server)); /* it has to look again */
+	check_int(serve(4096), 2);
+	check_int(prepare(ring, 3), 2);
+	check_int(usrbio_ring_submit(ring), 0);
+	check_int(rings_of_bell, 2);
+	check_int(serve(4096), 1);
+	check_int(usrbio_ring_wait(ring, cqe, 4, 3, soon(1000)), 3);
+	end();
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test tests[] = {
@@ -989,6 +1018,7 @@ int main(int argc, char **argv)
 		TEST(RG_36_nothing_is_left_where_memory_fails),
 		TEST(RG_36_nothing_is_left_where_a_call_fails),
 		TEST(UB_26_a_forked_child_must_not_touch),
+		TEST(a_daemon_that_is_awake_is_not_told),
 	};
 
 	return tests_run(argc, argv, tests, array_size(tests));

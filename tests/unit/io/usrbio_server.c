@@ -424,6 +424,84 @@ static void RG_15_ring_cut_to_half(void)
 	check_dead(&rig, -EFAULT);
 }
 
+/* ---- The mark ---- */
+
+static void a_client_that_reads_no_mark_has_none_written(void)
+{
+	struct rig rig = rig_of(ENTRIES);
+	const struct usrbio_mark none = {0};
+
+	check(!usrbio_server_attends(&rig.server));
+	check(memcmp(rig.view.mark, &none, sizeof(none)) == 0);
+	rig_fini(&rig);
+}
+
+/* As a client of ours leaves it before it registers the ring. */
+static void ask_for_marks(struct rig *rig)
+{
+	atomic_store(&rig->view.mark->asked, USRBIO_MARK_ASKED);
+	check_int(usrbio_server_init(&rig->server, sys_real(), rig->memory, rig->bytes), 0);
+}
+
+static void what_came_before_the_mark_was_taken_back_is_news(void)
+{
+	struct rig rig = rig_of(ENTRIES);
+	struct usrbio_claim claims[64];
+
+	check((char *)(rig.view.mark + 1) <= rig.memory + rig.bytes);
+	check((char *)rig.view.mark >= (char *)(rig.view.done + 1));
+	ask_for_marks(&rig);
+	check(usrbio_server_attends(&rig.server));
+	check_int(atomic_load(&rig.view.mark->awake), USRBIO_MARK_AWAKE);
+	check(!usrbio_server_news(&rig.server));
+	queue(&rig, 0, 1);
+	check(usrbio_server_news(&rig.server));
+	check(!usrbio_server_news(&rig.server)); /* told once */
+	check_int(claim(&rig, claims), 1);
+	queue(&rig, 1, 2);
+	check(usrbio_server_rests(&rig.server));
+	check_int(atomic_load(&rig.view.mark->awake), 0);
+	check_int(claim(&rig, claims), 1);
+	check(usrbio_server_attends(&rig.server));
+	check(!usrbio_server_rests(&rig.server)); /* it was claimed */
+	rig_fini(&rig);
+}
+
+static void completions_that_were_collected_are_news_where_requests_wait(void)
+{
+	struct rig rig = rig_of(ENTRIES);
+	struct usrbio_claim claims[64];
+
+	ask_for_marks(&rig);
+	for (int i = 0; i < 4; i++)
+		queue(&rig, i, 0);
+	check_int(claim(&rig, claims), 4);
+	for (int i = 0; i < 4; i++)
+		check_int(usrbio_server_complete(&rig.server, i, 0, 0), 0);
+	atomic_store(rig.view.cq_tail, 1);
+	check(!usrbio_server_rests(&rig.server)); /* nothing waits */
+	queue(&rig, 0, 0);
+	queue(&rig, 1, 0);
+	check_int(claim(&rig, claims), 1);
+	atomic_store(rig.view.cq_tail, 2);
+	check(usrbio_server_rests(&rig.server));
+	rig_fini(&rig);
+}
+
+static void RG_15_a_mark_that_was_cut_off(void)
+{
+	struct rig rig = rig_of(ENTRIES);
+
+	can_fault();
+	ask_for_marks(&rig);
+	check_int(ftruncate(rig.fd, 0), 0);
+	check(!usrbio_server_attends(&rig.server));
+	check_dead(&rig, -EFAULT);
+	check(!usrbio_server_rests(&rig.server));
+	check(!usrbio_server_news(&rig.server));
+	rig_fini(&rig);
+}
+
 /* ---- Two that shrink and serve at once ---- */
 
 static void *cut(void *arg)
@@ -474,6 +552,10 @@ int main(int argc, char **argv)
 		TEST(RG_15_PR_05_ring_cut_to_nothing),
 		TEST(RG_15_every_touch_survives_a_cut),
 		TEST(RG_15_ring_cut_to_half),
+		TEST(a_client_that_reads_no_mark_has_none_written),
+		TEST(what_came_before_the_mark_was_taken_back_is_news),
+		TEST(completions_that_were_collected_are_news_where_requests_wait),
+		TEST(RG_15_a_mark_that_was_cut_off),
 		TEST(UB_49_ring_cut_while_it_is_served),
 	};
 
