@@ -114,8 +114,9 @@ static bool allocates(const struct weir_dest *dest)
 	return dest->kind == WEIR_DEST_ALLOC || dest->kind == WEIR_DEST_CUDA_ALLOC;
 }
 
-static int check_dest(const struct extent *extent, const struct weir_dest *dest,
-		      struct weir_error *err)
+/* Tells of a destination that does not fit what is wrong with it. */
+__attribute__((cold, noinline)) static int
+refuse_dest(const struct extent *extent, const struct weir_dest *dest, struct weir_error *err)
 {
 	const char *uri = extent->object->core->uri;
 
@@ -129,31 +130,44 @@ static int check_dest(const struct extent *extent, const struct weir_dest *dest,
 				 (unsigned long long)dest->size_bytes);
 	if (!allocates(dest) && !dest->memory && extent->length)
 		return error_set(err, WEIR_ARG, uri, "%s: the destination is NULL", uri);
-	if (dest->align & (dest->align - 1) || dest->align > ALIGN_MAX)
-		return error_set(err, WEIR_ARG, uri,
-				 "%s: alignment %u: a power of two, at most 2 MiB", uri,
-				 dest->align);
-	return 0;
+	return error_set(err, WEIR_ARG, uri, "%s: alignment %u: a power of two, at most 2 MiB", uri,
+			 dest->align);
 }
 
-/* An extent behind the others, to be filled in; the plan has it when add() succeeds. */
-static int begin(struct weir_plan *plan, struct weir_object *object, uint64_t offset,
-		 uint64_t length, uint64_t tag, struct extent **out, struct weir_error *err)
+static inline int check_dest(const struct extent *extent, const struct weir_dest *dest,
+			     struct weir_error *err)
 {
-	const char *uri = object->core->uri;
-	int ret;
+	bool fits = allocates(dest) ||
+		    (dest->kind > WEIR_DEST_ALLOC && dest->kind < WEIR_DEST_CUDA_ALLOC &&
+		     dest->size_bytes == extent->length && (dest->memory || !extent->length));
 
+	if (likely(fits && (dest->align & (dest->align - 1)) == 0 && dest->align <= ALIGN_MAX))
+		return 0;
+	return refuse_dest(extent, dest, err);
+}
+
+/* Room for one more extent, where more may come. */
+__attribute__((cold, noinline)) static int make_room(struct weir_plan *plan, const char *uri,
+						     struct weir_error *err)
+{
 	if (plan->order)
 		return error_set(err, WEIR_ARG, uri, "%s: the plan was started already", uri);
 	if (plan->count >= EXTENTS_MAX)
 		return error_set(err, WEIR_LIMIT, uri, "a plan of more than %u extents",
 				 EXTENTS_MAX);
-	if (plan->count == plan->room) {
-		ret = grow(plan, (void **)&plan->extents, plan->count, &plan->room, 1,
-			   sizeof(plan->extents[0]), err);
-		if (ret < 0)
-			return ret;
-	}
+	return grow(plan, (void **)&plan->extents, plan->count, &plan->room, 1,
+		    sizeof(plan->extents[0]), err);
+}
+
+/* An extent behind the others, to be filled in; the plan has it when add() succeeds. */
+static inline int begin(struct weir_plan *plan, struct weir_object *object, uint64_t offset,
+			uint64_t length, uint64_t tag, struct extent **out, struct weir_error *err)
+{
+	int ret;
+
+	if (unlikely(plan->order || plan->count >= min_of(plan->room, (uint64_t)EXTENTS_MAX)) &&
+	    (ret = make_room(plan, object->core->uri, err)) < 0)
+		return ret;
 	*out = &plan->extents[plan->count];
 	**out = (struct extent){.object = object,
 				.offset = offset,
@@ -165,20 +179,24 @@ static int begin(struct weir_plan *plan, struct weir_object *object, uint64_t of
 	return 0;
 }
 
-/* Adds the extent that was begun and has been checked but for its place in the object. */
-static int add(struct weir_plan *plan, struct extent *extent, struct weir_error *err)
+__attribute__((cold, noinline)) static int
+refuse_extent(const struct weir_plan *plan, const struct extent *extent, struct weir_error *err)
 {
 	const char *uri = extent->object->core->uri;
-	uint64_t end;
 
 	if (extent->object->ctx != plan->ctx)
 		return error_set(err, WEIR_ARG, uri, "%s: opened in another context", uri);
-	end = extent_end(plan, extent);
-	if (end > OFFSET_MAX || extent->offset > OFFSET_MAX)
-		return error_at(err, WEIR_ARG, uri, extent->offset, extent->length,
-				"%s: %llu bytes at offset %llu reach past what an offset can say",
-				uri, (unsigned long long)extent->length,
-				(unsigned long long)extent->offset);
+	return error_at(err, WEIR_ARG, uri, extent->offset, extent->length,
+			"%s: %llu bytes at offset %llu reach past what an offset can say", uri,
+			(unsigned long long)extent->length, (unsigned long long)extent->offset);
+}
+
+/* Adds the extent that was begun and has been checked but for its place in the object. */
+static inline int add(struct weir_plan *plan, struct extent *extent, struct weir_error *err)
+{
+	if (unlikely(extent->object->ctx != plan->ctx || extent->offset > OFFSET_MAX ||
+		     extent_end(plan, extent) > OFFSET_MAX))
+		return refuse_extent(plan, extent, err);
 	extent->left = extent->length;
 	if (counts_object(plan, plan->count))
 		weir_object_ref(extent->object);
@@ -187,8 +205,8 @@ static int add(struct weir_plan *plan, struct extent *extent, struct weir_error 
 	return 0;
 }
 
-static int add_read(struct weir_plan *plan, struct extent *extent, const struct weir_dest *dest,
-		    struct weir_error *err)
+static inline int add_read(struct weir_plan *plan, struct extent *extent,
+			   const struct weir_dest *dest, struct weir_error *err)
 {
 	int ret = check_dest(extent, dest, err);
 
@@ -201,18 +219,24 @@ static int add_read(struct weir_plan *plan, struct extent *extent, const struct 
 	extent->allocate = allocates(dest);
 	extent->memory = extent->allocate ? NULL : dest->memory;
 	extent->align = dest->align;
-	if ((ret = berth_find(plan, dest, &extent->berth, err)) < 0)
+	if (dest->kind >= WEIR_DEST_CUDA && (ret = berth_find(plan, dest, &extent->berth, err)) < 0)
 		return ret;
 	return add(plan, extent, err);
+}
+
+int plan_read(struct weir_plan *plan, struct weir_object *object, uint64_t offset, uint64_t length,
+	      const struct weir_dest *dest, uint64_t tag, struct weir_error *err)
+{
+	struct extent *extent;
+	int ret = begin(plan, object, offset, length, tag, &extent, err);
+
+	return ret < 0 ? ret : add_read(plan, extent, dest, err);
 }
 
 int weir_plan_range(struct weir_plan *plan, struct weir_object *object, uint64_t offset,
 		    uint64_t length, struct weir_dest dest, uint64_t tag, struct weir_error *err)
 {
-	struct extent *extent;
-	int ret = begin(plan, object, offset, length, tag, &extent, err);
-
-	return ret < 0 ? ret : add_read(plan, extent, &dest, err);
+	return plan_read(plan, object, offset, length, &dest, tag, err);
 }
 
 int weir_plan_object(struct weir_plan *plan, struct weir_object *object, struct weir_dest dest,

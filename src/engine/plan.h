@@ -96,6 +96,10 @@ struct weir_plan {
 int plan_mapped(struct weir_plan *plan, struct weir_object *object, uint64_t offset,
 		uint64_t length, uint32_t align, uint64_t tag, struct weir_error *err);
 
+/* As weir_plan_range(). */
+int plan_read(struct weir_plan *plan, struct weir_object *object, uint64_t offset, uint64_t length,
+	      const struct weir_dest *dest, uint64_t tag, struct weir_error *err);
+
 /* The order[]; plans have at most 2^32 - 1 extents. */
 int plan_seal(struct weir_plan *plan, struct weir_error *err);
 

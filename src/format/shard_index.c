@@ -24,6 +24,12 @@ struct reader {
 	uint32_t *slots, *shard_slots; /* of names and of shards, both 2^slot_bits */
 	size_t entry_max;
 	bool map_seen, metadata_seen;
+
+	/* Of the last entry, where it was plain; the next one mostly looks the same. */
+	struct bytes
+		gap; /* what stood before its name, with both quotes; empty: nothing to go by */
+	struct bytes tail;    /* what stood behind its name: quote, colon, shard */
+	const char *last_end; /* of the entry before, where that was plain, too */
 };
 
 bool shard_name_allowed(struct bytes name)
@@ -120,6 +126,16 @@ static int intern_shard(struct reader *r, struct bytes name, uint32_t *out)
 	return 0;
 }
 
+/* What the plain entry that was just taken looks like. */
+static void note_plain(struct reader *r, struct bytes name)
+{
+	const char *behind = name.at + name.len, *before = r->last_end;
+
+	r->tail = (struct bytes){behind, (size_t)(r->json.at - behind)};
+	r->gap = (struct bytes){before, before ? (size_t)(name.at - before) : 0};
+	r->last_end = r->json.at;
+}
+
 /* An entry as writers write it: `"name": "shard"`, without an escape.  False: nothing was taken. */
 static bool take_plain(struct reader *r, struct bytes *name, struct bytes *shard)
 {
@@ -137,6 +153,7 @@ static bool take_plain(struct reader *r, struct bytes *name, struct bytes *shard
 		return false;
 	*shard = (struct bytes){at + 1, (size_t)(close - at - 1)};
 	r->json.at += close + 1 - r->json.at;
+	note_plain(r, *name);
 	return true;
 }
 
@@ -159,8 +176,13 @@ static int take_entry(struct reader *r)
 {
 	struct shard_entry entry;
 	struct bytes name, shard;
-	int ret = take_plain(r, &name, &shard) ? 0 : take_spelled(r, &name, &shard);
+	int ret = 0;
 
+	if (!take_plain(r, &name, &shard)) {
+		r->gap.len = 0;
+		r->last_end = NULL;
+		ret = take_spelled(r, &name, &shard);
+	}
 	if (ret < 0)
 		return ret;
 	r->json.subject = name;
@@ -176,6 +198,40 @@ static int take_entry(struct reader *r)
 	return 0;
 }
 
+/*
+ * Entries that differ from the last one in their name alone: the same shard, and the same blanks.  What
+ * is compared was read by the grammar's rules once, and only names may hold what it does not.
+ */
+static void take_alike(struct reader *r)
+{
+	const char *at = r->json.at, *end = r->json.end;
+	struct shard_index *index = r->index;
+	uint64_t gap, mask;
+	uint32_t shard;
+
+	if (r->gap.len == 0 || r->gap.len > sizeof(gap) || r->last_end != at ||
+	    (size_t)(end - at) <= sizeof(gap) + r->tail.len)
+		return;
+	shard = r->entries[index->entry_count - 1].shard;
+	mask = UINT64_MAX >> (64 - 8 * r->gap.len);
+	gap = load_le64(r->gap.at) & mask;
+	while ((size_t)(end - at) > sizeof(gap) + r->tail.len && (load_le64(at) & mask) == gap &&
+	       index->entry_count < r->entry_max) {
+		struct bytes name = {.at = at + r->gap.len};
+		const char *close = scan_string(name.at, end - r->tail.len);
+
+		name.len = (size_t)(close - name.at);
+		if (close == end - r->tail.len || name.len > SAFETENSORS_NAME_MAX_BYTES ||
+		    memcmp(close, r->tail.at, r->tail.len) != 0)
+			break;
+		r->entries[index->entry_count++] = (struct shard_entry){.name = text_of(r, name),
+									.shard = shard};
+		at = close + r->tail.len;
+	}
+	r->json.at += at - r->json.at;
+	r->last_end = at;
+}
+
 static int take_map(struct reader *r)
 {
 	bool first = true;
@@ -185,6 +241,7 @@ static int take_map(struct reader *r)
 		return wrong_type(r, "weight_map is not an object");
 	ret = json_open(&r->json);
 	while (ret == 0) {
+		take_alike(r);
 		ret = json_more(&r->json, '}', &first);
 		if (ret <= 0)
 			return ret;

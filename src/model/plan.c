@@ -23,11 +23,10 @@ static int find_tensor(const struct weir_model *model, uint64_t tensor,
 }
 
 /* What the caller left open. */
-static struct weir_dest complete(struct weir_dest dest, const struct weir_tensor *tensor)
+static void complete(struct weir_dest *dest, const struct weir_tensor *tensor)
 {
-	if (dest.kind == WEIR_DEST_ALLOC && dest.align == 0)
-		dest.align = slice_align(tensor);
-	return dest;
+	if (dest->kind == WEIR_DEST_ALLOC && dest->align == 0)
+		dest->align = slice_align(tensor);
 }
 
 int weir_plan_tensor(struct weir_plan *plan, struct weir_model *model, uint64_t tensor,
@@ -38,8 +37,9 @@ int weir_plan_tensor(struct weir_plan *plan, struct weir_model *model, uint64_t 
 
 	if (ret)
 		return ret;
-	return weir_plan_range(plan, model->shards[view->shard].object, view->offset_bytes,
-			       view->size_bytes, complete(dest, view), tag, err);
+	complete(&dest, view);
+	return plan_read(plan, model->shards[view->shard].object, view->offset_bytes,
+			 view->size_bytes, &dest, tag, err);
 }
 
 int weir_plan_slice(struct weir_plan *plan, struct weir_model *model, uint64_t tensor,
@@ -58,9 +58,9 @@ int weir_plan_slice(struct weir_plan *plan, struct weir_model *model, uint64_t t
 		return ret;
 	object = model->shards[view->shard].object;
 	offset = view->offset_bytes + layout.offset_bytes;
-	dest = complete(dest, view);
+	complete(&dest, view);
 	if (layout.stride_count == 0)
-		return weir_plan_range(plan, object, offset, layout.length_bytes, dest, tag, err);
+		return plan_read(plan, object, offset, layout.length_bytes, &dest, tag, err);
 	return weir_plan_strided(plan, object, offset, layout.run_bytes, layout.strides,
 				 layout.stride_count, dest, tag, err);
 }
@@ -79,7 +79,8 @@ int model_plan_mapped(struct weir_plan *plan, struct weir_model *model, uint64_t
 		return ret;
 	if (dest.kind != WEIR_DEST_ALLOC || layout.stride_count > 0 || layout.length_bytes == 0)
 		return 1;
+	complete(&dest, view);
 	return plan_mapped(plan, model->shards[view->shard].object,
 			   view->offset_bytes + layout.offset_bytes, layout.length_bytes,
-			   complete(dest, view).align, tensor, err);
+			   dest.align, tensor, err);
 }
