@@ -2,11 +2,13 @@
 /*
  * Opens the shards and reads their headers.
  *
- * From a warm page cache a file takes some microseconds, and handing it to another thread as long
- * again: so one thread does them all.  Where the first few took long (a disk that has to seek, a file
- * server), others join it, and each takes the next shard that nobody has.
+ * From a warm page cache a file takes two microseconds or three, and waking another thread ten times as
+ * long: so one thread does them all, or two where there are many and two processors.  Where the first few
+ * took long (a disk that has to seek, a file server), more join it.  Each takes the next shard that
+ * nobody has.
  */
 #include <inttypes.h>
+#include <sched.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -24,18 +26,22 @@
 /* Readers beside the first. */
 #define READERS_MAX 15
 
+/* From so many shards on that nobody has, a second reader is worth its waking though all goes fast. */
+#define MANY 32
+
 struct reading {
 	struct opening *opening;
 	uint32_t count;
 
 	struct header_guess guess;
 
+	_Atomic uint32_t next;   /* shard that nobody has taken yet; past the count: all are */
+	_Atomic uint32_t failed; /* the first shard in their order that failed; count: none did */
+
 	struct lock lock;
-	/* Under the lock. */
+	/* Under the lock; `failed` is written there, too. */
 	struct cond ended;
-	uint32_t next;    /* shard that nobody has taken yet */
 	uint32_t readers; /* that are under way, the first not counted */
-	uint32_t failed;  /* the first shard in their order that failed; count: none did */
 	int result;
 	struct weir_error err; /* of that one */
 };
@@ -78,15 +84,18 @@ static int read_shard(struct reading *reading, struct shard *shard, struct scrat
 /* The next shard for this reader, or NULL when it may go. */
 static struct shard *take_shard(struct reading *reading, uint32_t *number)
 {
-	struct shard *shard = NULL;
+	/* Relaxed: shards were there before any reader, and are looked at after all have ended. */
+	if (atomic_load_explicit(&reading->failed, memory_order_relaxed) < reading->count)
+		return NULL;
+	*number = atomic_fetch_add_explicit(&reading->next, 1, memory_order_relaxed);
+	return *number < reading->count ? &reading->opening->model->shards[*number] : NULL;
+}
 
-	lock_take(&reading->lock);
-	if (reading->next < reading->count && reading->failed == reading->count) {
-		*number = reading->next++;
-		shard = &reading->opening->model->shards[*number];
-	}
-	lock_drop(&reading->lock);
-	return shard;
+static uint32_t left(const struct reading *reading)
+{
+	uint32_t next = atomic_load_explicit(&reading->next, memory_order_relaxed);
+
+	return next < reading->count ? reading->count - next : 0;
 }
 
 /* Of several failures the first in the order of the shards is told, whoever was faster. */
@@ -94,8 +103,8 @@ static void note_failure(struct reading *reading, uint32_t number, int code,
 			 const struct weir_error *err)
 {
 	lock_take(&reading->lock);
-	if (number < reading->failed) {
-		reading->failed = number;
+	if (number < atomic_load_explicit(&reading->failed, memory_order_relaxed)) {
+		atomic_store_explicit(&reading->failed, number, memory_order_relaxed);
 		reading->result = code;
 		reading->err = *err;
 	}
@@ -136,10 +145,15 @@ static void free_reader(struct helper_call *call)
 	free(container_of(call, struct reader, call));
 }
 
-static void call_readers(struct reading *reading)
+static bool two_processors(void)
 {
-	uint32_t want = min_of(reading->count - reading->next, (uint32_t)READERS_MAX);
+	cpu_set_t ours;
 
+	return sched_getaffinity(0, sizeof(ours), &ours) == 0 && CPU_COUNT(&ours) > 1;
+}
+
+static void call_readers(struct reading *reading, uint32_t want)
+{
 	for (uint32_t i = 0; i < want; i++) {
 		struct reader *reader = calloc(1, sizeof(*reader));
 
@@ -166,8 +180,10 @@ static void read_all(struct reading *reading, struct scratch *scratch)
 	int64_t start = sys->now_ns();
 
 	read_some(reading, ALONE, scratch);
-	if (reading->next < reading->count && sys->now_ns() - start > ALONE * SLOW_NS)
-		call_readers(reading);
+	if (sys->now_ns() - start > ALONE * SLOW_NS)
+		call_readers(reading, min_of(left(reading), (uint32_t)READERS_MAX));
+	else if (left(reading) >= MANY && two_processors())
+		call_readers(reading, 1);
 	read_some(reading, UINT32_MAX, scratch);
 	lock_take(&reading->lock);
 	while (reading->readers > 0)
@@ -190,9 +206,10 @@ int read_shards(struct opening *opening)
 {
 	uint32_t count = opening->model->shard_count;
 	struct object_dir dir;
-	struct reading reading = {.opening = opening, .count = count, .failed = count};
+	struct reading reading = {.opening = opening, .count = count};
 	struct scratch scratch = {0};
 
+	atomic_init(&reading.failed, count);
 	lock_init(&reading.lock);
 	cond_init(&reading.ended);
 	if (open_dir(opening, &dir))
@@ -204,7 +221,7 @@ int read_shards(struct opening *opening)
 	cond_fini(&reading.ended);
 	lock_fini(&reading.lock);
 	free(scratch.at);
-	if (reading.failed < count && opening->err)
+	if (reading.result && opening->err)
 		*opening->err = reading.err;
 	return reading.result;
 }
