@@ -75,6 +75,15 @@ static int make_block(struct reader *r, const struct scan_counts *counts)
 	return 0;
 }
 
+/* The text of a name, whose hash is for whoever links it. */
+static struct format_text name_of(const struct reader *r, struct bytes name)
+{
+	return (struct format_text){
+		.at = (uint32_t)(name.at - r->in->text),
+		.len = (uint32_t)name.len,
+	};
+}
+
 static struct format_text text_of(const struct reader *r, struct bytes bytes)
 {
 	return (struct format_text){
@@ -191,7 +200,7 @@ static int take_entry(struct reader *r)
 	ret = intern_shard(r, shard, &entry.shard);
 	if (ret < 0)
 		return ret;
-	entry.name = text_of(r, name);
+	entry.name = name_of(r, name);
 	assert(r->index->entry_count < r->entry_max);
 	r->entries[r->index->entry_count++] = entry;
 	r->json.subject = (struct bytes){0};
@@ -224,7 +233,7 @@ static void take_alike(struct reader *r)
 		if (close == end - r->tail.len || name.len > SAFETENSORS_NAME_MAX_BYTES ||
 		    memcmp(close, r->tail.at, r->tail.len) != 0)
 			break;
-		r->entries[index->entry_count++] = (struct shard_entry){.name = text_of(r, name),
+		r->entries[index->entry_count++] = (struct shard_entry){.name = name_of(r, name),
 									.shard = shard};
 		at = close + r->tail.len;
 	}
@@ -334,18 +343,6 @@ static int take_all(struct reader *r)
 	return ret;
 }
 
-static int link_names(struct reader *r)
-{
-	ptrdiff_t again = format_link(r->in->text, &r->entries->name, sizeof(*r->entries),
-				      r->index->entry_count, r->slots, r->index->slot_bits);
-
-	if (again < 0)
-		return 0;
-	r->json.subject = (struct bytes){r->in->text + r->entries[again].name.at,
-					 r->entries[again].name.len};
-	return json_fail(&r->json, WEIR_H_DUP, r->json.subject.at, "stands twice");
-}
-
 static int parse(struct reader *r)
 {
 	struct json *json = &r->json;
@@ -356,9 +353,28 @@ static int parse(struct reader *r)
 	if (valid < r->in->text_bytes)
 		return json_fail(json, WEIR_H_UTF8, json->text + valid, "the index is not UTF-8");
 	ret = make_block(r, &counts);
-	if (ret == 0)
-		ret = take_all(r);
-	return ret < 0 ? ret : link_names(r);
+	return ret < 0 ? ret : take_all(r);
+}
+
+int shard_index_link(struct shard_index *index, const char *label, struct weir_error *err)
+{
+	struct json json = {.label = label, .text = index->text, .err = err};
+	struct shard_entry *entries = index->entries;
+	ptrdiff_t again;
+
+	if (index->linked)
+		return 0;
+	for (size_t i = 0; i < index->entry_count; i++)
+		entries[i].name.hash = format_hash(shard_entry_name(index, &entries[i]),
+						   index->seed);
+	again = format_link(index->text, &entries->name, sizeof(*entries), index->entry_count,
+			    index->slots, index->slot_bits);
+	if (again < 0) {
+		index->linked = true;
+		return 0;
+	}
+	json.subject = shard_entry_name(index, &entries[again]);
+	return json_fail(&json, WEIR_H_DUP, json.subject.at, "stands twice");
 }
 
 int shard_index_parse(const struct format_input *in, struct shard_index **out,
@@ -382,15 +398,19 @@ int shard_index_parse(const struct format_input *in, struct shard_index **out,
 				 in->label, max_of(in->file_bytes, (uint64_t)in->text_bytes),
 				 SHARD_INDEX_MAX_BYTES);
 	ret = parse(&r);
+	if (ret == 0) {
+		r.index->entries = r.entries;
+		r.index->shards = r.shards;
+		r.index->slots = r.slots;
+		r.index->seed = in->seed;
+		r.index->text = in->text;
+	}
+	if (ret == 0 && !(in->flags & SHARD_INDEX_UNLINKED))
+		ret = shard_index_link(r.index, in->label, err);
 	if (ret < 0) {
 		free(r.index);
 		return ret;
 	}
-	r.index->entries = r.entries;
-	r.index->shards = r.shards;
-	r.index->slots = r.slots;
-	r.index->seed = in->seed;
-	r.index->text = in->text;
 	*out = r.index;
 	return 0;
 }

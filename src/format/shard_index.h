@@ -30,7 +30,7 @@ enum shard_total {
 };
 
 struct shard_index {
-	const struct shard_entry *entries; /* in the order of the text */
+	struct shard_entry *entries; /* in the order of the text */
 	size_t entry_count;
 	const struct format_text *shards; /* each once, in the order of their first use */
 	size_t shard_count;
@@ -38,23 +38,33 @@ struct shard_index {
 	enum shard_total total;
 	uint64_t total_bytes; /* of SHARD_TOTAL_GIVEN */
 
-	const uint32_t *slots; /* entry numbers + 1 by hash of the name */
+	uint32_t *slots; /* entry numbers + 1 by hash of the name; once it is linked */
 	unsigned slot_bits;
+	bool linked; /* no name stands twice, and every name can be found */
 	uint64_t seed;
 	char *text; /* owned, free() */
 };
 
+/* A flag of the input: the index is not linked yet. */
+#define SHARD_INDEX_UNLINKED 1u
+
 /*
- * in->text is the whole file, and belongs to the index when this succeeds; flags mean nothing here.
+ * in->text is the whole file, and belongs to the index when this succeeds; no other flags mean anything.
  * Fails with WEIR_LIMIT above 64 MiB, WEIR_NOMEM, or one of WEIR_H_UTF8, _JSON, _SCHEMA, _DUP, _NAME.
  */
 must_use int shard_index_parse(const struct format_input *in, struct shard_index **out,
 			       struct weir_error *err);
 
+/*
+ * Makes what stands in the index findable, once; WEIR_H_DUP where a name stands twice.  Who compares the
+ * entries with tables of his own can do without.
+ */
+must_use int shard_index_link(struct shard_index *index, const char *label, struct weir_error *err);
+
 /* Frees the index and its text; NULL is fine. */
 void shard_index_destroy(struct shard_index *index);
 
-/* The entry of that tensor, or NULL. */
+/* The entry of that tensor, or NULL; of an index that is linked. */
 const struct shard_entry *shard_index_find(const struct shard_index *index, struct bytes name);
 
 static inline struct bytes shard_name(const struct shard_index *index, size_t shard)

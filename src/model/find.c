@@ -117,7 +117,8 @@ static int find_list(struct opening *opening)
 static int read_index(struct opening *opening, const char *uri)
 {
 	struct weir_object *object = NULL;
-	struct format_input input = {.label = uri, .seed = opening->model->seed};
+	struct format_input input = {
+		.label = uri, .seed = opening->model->seed, .flags = SHARD_INDEX_UNLINKED};
 	int ret = object_open_here(opening->ctx, uri, &opening->how, &object, opening->err);
 
 	if (ret)
@@ -128,6 +129,7 @@ static int read_index(struct opening *opening, const char *uri)
 	input.text_bytes = (size_t)input.file_bytes;
 	opening->map_bytes = input.file_bytes;
 	weir_object_unref(object);
+	opening->map_uri = uri;
 	if (ret == 0)
 		ret = shard_index_parse(&input, &opening->map, opening->err);
 	if (ret)
@@ -152,14 +154,18 @@ static int find_named(struct opening *opening)
 	struct shard_index *map = opening->map;
 	size_t count = map->shard_count;
 	uint32_t *order = arena_alloc(&model->arena, count + 1, sizeof(*order));
+	bool sorted = true;
 	int ret = 0;
 
 	opening->map_shards = arena_alloc(&model->arena, count + 1, sizeof(*order));
 	if (!order || !opening->map_shards)
 		return opening_nomem(opening);
-	for (uint32_t i = 0; i < count; i++)
+	for (uint32_t i = 0; i < count; i++) {
 		order[i] = i;
-	qsort_r(order, count, sizeof(*order), compare_shards, map);
+		sorted = sorted && (i == 0 || compare_shards(&order[i - 1], &order[i], map) < 0);
+	}
+	if (!sorted)
+		qsort_r(order, count, sizeof(*order), compare_shards, map);
 	for (uint32_t i = 0; ret == 0 && i < count; i++) {
 		opening->map_shards[order[i]] = i;
 		ret = add_shard(opening, shard_name(map, order[i]));

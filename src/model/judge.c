@@ -40,33 +40,65 @@ not_there(struct opening *opening, const struct shard *shard, const struct shard
 			 quote(&quoted, shard_entry_name(opening->map, entry)));
 }
 
+/* From here on names are found in the index, and none stands twice. */
+static int link_index(struct opening *opening)
+{
+	return shard_index_link(opening->map, opening->map_uri, opening->err);
+}
+
+/* The next tensor of the shard, where the entry is of that: mostly both are in the same order. */
+static const struct format_tensor *next_tensor(const struct opening *opening,
+					       const struct shard *shard,
+					       const struct shard_entry *entry)
+{
+	const struct format_tensor *next = &shard->index->tensors[shard->kept_count];
+
+	if (shard->kept_count >= shard->index->tensor_count || shard->kept[shard->kept_count] ||
+	    next->name.len != entry->name.len ||
+	    memcmp(shard->index->text + next->name.at, opening->map->text + entry->name.at,
+		   entry->name.len) != 0)
+		return NULL;
+	return next;
+}
+
 static int keep_entry(struct opening *opening, const struct shard_entry *entry, uint64_t *total)
 {
 	struct shard *shard = &opening->model->shards[opening->map_shards[entry->shard]];
-	const struct format_tensor *tensor;
+	const struct format_tensor *tensor = next_tensor(opening, shard, entry);
+	int ret;
 
-	/* Mostly both are in the same order. */
-	tensor = format_index_find_text(shard->index, opening->map->text, &entry->name,
-					shard->kept_count);
-	if (!tensor)
-		return not_there(opening, shard, entry);
+	if (unlikely(!tensor)) {
+		ret = link_index(opening);
+		if (ret)
+			return ret;
+		tensor = format_index_find_text(shard->index, opening->map->text, &entry->name,
+						shard->kept_count);
+		if (!tensor)
+			return not_there(opening, shard, entry);
+	}
 	shard->kept[tensor - shard->index->tensors] = 1;
 	shard->kept_count++;
 	*total += tensor->size_bytes; /* a hint's twin: it may wrap, and nothing depends on it */
 	return 0;
 }
 
-static void find_strays(const struct opening *opening, const struct shard *shard,
-			struct strays *copies, struct strays *unnamed)
+static int find_strays(struct opening *opening, const struct shard *shard, struct strays *copies,
+		       struct strays *unnamed)
 {
+	int ret;
+
 	if (shard->kept_count == shard->index->tensor_count)
-		return;
+		return 0;
+	ret = link_index(opening);
+	if (ret)
+		return ret;
 	for (size_t i = 0; i < shard->index->tensor_count; i++) {
 		struct bytes name = format_name(shard->index, &shard->index->tensors[i]);
 
 		if (!shard->kept[i])
 			note(shard_index_find(opening->map, name) ? copies : unnamed, shard, name);
 	}
+	return 0;
 }
 
 static int tell_strays(struct opening *opening, const struct strays *strays, int code,
@@ -84,12 +116,13 @@ static int tell_strays(struct opening *opening, const struct strays *strays, int
 static int tell_tensors(struct opening *opening)
 {
 	struct strays copies = {0}, unnamed = {0};
-	int ret;
+	int ret = 0;
 
-	for (uint32_t i = 0; i < opening->model->shard_count; i++)
-		find_strays(opening, &opening->model->shards[i], &copies, &unnamed);
-	ret = tell_strays(opening, &copies, WEIR_H_DUP,
-			  "tensors that the index takes from another shard");
+	for (uint32_t i = 0; ret == 0 && i < opening->model->shard_count; i++)
+		ret = find_strays(opening, &opening->model->shards[i], &copies, &unnamed);
+	if (ret == 0)
+		ret = tell_strays(opening, &copies, WEIR_H_DUP,
+				  "tensors that the index takes from another shard");
 	return ret ? ret
 		   : tell_strays(opening, &unnamed, WEIR_H_SCHEMA,
 				 "tensors that the index does not name");
@@ -168,6 +201,14 @@ static int make_kept(struct opening *opening)
 		count += model->shards[i].index->tensor_count;
 	}
 	return 0;
+}
+
+/* A repeated name is the index's fault, if it stands twice in that. */
+int judge_repeat(struct opening *opening, int code)
+{
+	int ret = opening->map ? link_index(opening) : 0;
+
+	return ret ? ret : code;
 }
 
 int judge_index(struct opening *opening)

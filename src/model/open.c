@@ -113,8 +113,8 @@ static int judge(struct opening *opening)
 		ret = split_judge(opening);
 	if (ret == 0 && opening->map)
 		ret = judge_index(opening);
-	if (ret == 0)
-		ret = table_build(model, opening->err);
+	if (ret == 0 && (ret = table_build(model, opening->err)) == WEIR_H_DUP)
+		ret = judge_repeat(opening, ret);
 	if (ret)
 		return ret;
 	if (!model->format)

@@ -37,6 +37,7 @@ struct opening {
 	struct object_dir *at;   /* borrowed while shards are read; NULL: there is no such */
 	const char *dir;         /* where the names of the shards count from; NULL: they are URIs */
 	struct shard_index *map; /* owned; NULL: none */
+	const char *map_uri;     /* borrowed: one of the uris, or the arena\'s */
 	uint64_t map_bytes;      /* charged for its text until the model is open */
 	uint32_t *map_shards;    /* the map's number of a shard to the model's; the arena's */
 	uint8_t *kept;           /* owned; each shard has its part of it */
@@ -100,5 +101,8 @@ must_use int split_judge(struct opening *opening);
 /* ---- judge.c ---- */
 
 must_use int judge_index(struct opening *opening);
+
+/* The table could not be built, with that code: tells what the index has to do with it. */
+must_use int judge_repeat(struct opening *opening, int code);
 
 #endif

@@ -325,8 +325,16 @@ static void IX_10_a_repeated_key(void)
 {
 	two_shards("{\"one\":\"a.safetensors\",\"one\":\"b.safetensors\"}");
 	check_int(open_folder(), WEIR_H_DUP);
+	check_has(err.message, INDEX);
 	two_shards("{\"one\":\"a.safetensors\",\"\\u006fne\":\"a.safetensors\"}");
 	check_int(open_folder(), WEIR_H_DUP);
+	check_has(err.message, INDEX);
+	/* Both shards have it, as the next of theirs. */
+	two_shards("{\"one\":\"a.safetensors\",\"one\":\"c.safetensors\"}");
+	st_one("c.safetensors", "one");
+	check_int(open_folder(), WEIR_H_DUP);
+	check_has(err.message, INDEX);
+	check_has(err.message, "twice");
 	leave();
 }
 
