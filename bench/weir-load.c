@@ -14,6 +14,7 @@
  *	   fresh    weir's memory, given back before each job
  *	   host     memory of ours: touched huge pages, congruent with the file
  *	   odd      likewise, but no destination agrees with the file, nor is it aligned for anything
+ *	-p BYTES    of kept memory are pinned, where the system allows it
  *	-M          map what is cached; -s sum what arrived, inside the window
  *	-d auto|on|off, -c leave|fill; -l LANES, -q DEPTH, -b REQUEST, as in weir/context.h
  */
@@ -127,13 +128,14 @@ static void describe(struct loader *loader, const char *path, const struct weir_
 		 "\"bytes_requested\": %" PRIu64 ", \"bytes_copied\": %" PRIu64
 		 ", \"bytes_direct\": %" PRIu64 ", \"bytes_cached\": %" PRIu64
 		 ", \"bytes_over\": %" PRIu64 ", \"stall_seconds_memory\": %.6f"
-		 ", \"memory_peak_bytes\": %" PRIu64
+		 ", \"memory_peak_bytes\": %" PRIu64 ", \"requests_pinned\": %" PRIu64
 		 ", \"kind\": \"%s\", \"direct\": %d, \"lanes\": %u, \"depth\": %u"
 		 ", \"request_bytes\": %" PRIu64,
 		 counters->bytes_requested, counters->bytes_copied, counters->bytes_direct,
 		 counters->bytes_cached, counters->bytes_over,
-		 (double)counters->stall_ns_memory * 1e-9, counters->memory_peak_bytes, choice.kind,
-		 choice.direct, choice.lanes, choice.depth, choice.request_bytes);
+		 (double)counters->stall_ns_memory * 1e-9, counters->memory_peak_bytes,
+		 counters->requests_pinned, choice.kind, choice.direct, choice.lanes, choice.depth,
+		 choice.request_bytes);
 }
 
 /*
@@ -348,6 +350,9 @@ static void set(struct loader *loader, int option, const char *value)
 	case 's':
 		loader->sum = 1;
 		break;
+	case 'p':
+		loader->ctx_opts.pin_bytes = yard_size(value);
+		break;
 	case 'l':
 		loader->ctx_opts.lanes = (uint32_t)yard_size(value);
 		break;
@@ -368,7 +373,7 @@ int main(int argc, char **argv)
 	struct weir_error err = WEIR_ERROR_INIT;
 	int option;
 
-	while ((option = getopt(argc, argv, "w:m:d:c:Msl:q:b:")) != -1)
+	while ((option = getopt(argc, argv, "w:m:d:c:p:Msl:q:b:")) != -1)
 		set(&loader, option, optarg);
 	int ret = weir_ctx_create(&loader.ctx_opts, &loader.ctx, &err);
 	if (ret < 0) {

@@ -60,12 +60,16 @@ def e2(bench):
     depth = probe.get("depth") or 32
     same, default = bench.fio(request, depth), bench.fio("512k", 8, tuned=False)
     plain = bench.yard("plain reader, unregistered", "uring", "-u", "-b", request, "-q", str(depth))
-    rounds = bench.whole([same, default, plain, weir], "cold")
+    pinned = [bench.keep(bench.subject.pinned())] if os.geteuid() == 0 else []
+    rounds = bench.whole([same, default, plain, weir, *pinned], "cold")
     row.add(cpu(f"CPU, {same.name} (weir's own request and depth) = 1", rounds.cpu_ratio(weir.name, same.name),
                 1.1, 1.4),
             cpu(f"CPU, {default.name} = 1", rounds.cpu_ratio(weir.name, default.name), 0.25, None))
     ratio = rounds.cpu_ratio(weir.name, plain.name)
     row.add(printed("CPU, a plain reader into as much unregistered memory = 1", ratio.value, ratio, " x"))
+    for side in pinned:
+        ratio = rounds.cpu_ratio(side.name, same.name)
+        row.add(printed(f"CPU, {side.name}; {same.name} = 1", ratio.value, ratio, " x"))
     row.table(f"{bench.data.big_bytes // GIB} GiB a run", rounds)
     row.notes.append("weir chose " + ", ".join(f"{key} {probe[key]}" for key in
                                                ("kind", "lanes", "depth", "request_bytes") if key in probe))

@@ -19,6 +19,10 @@ class Weir:
         """Any range, weir's own memory, kept: its defaults unless options say otherwise."""
         return self.worker(name, "-w", "range", "-m", "kept", *options, wrap=wrap)
 
+    def pinned(self, name="weir as root, kept memory pinned"):
+        """The same as root, who may lock memory: what is kept is registered with the kernel."""
+        return Worker(name, [self.load, "-w", "range", "-m", "kept", "-p", "64g"])
+
     def fresh(self, name="weir, fresh memory"):
         return self.worker(name, "-w", "range", "-m", "fresh")
 
@@ -56,6 +60,9 @@ class Yard:
         if wrap:
             return self.worker(name, "pread", "-d", "-t", "4", wrap=wrap)
         return self.worker(name, "uring", "-u", "-b", "512k", "-q", "32")
+
+    def pinned(self, name="weir as root, kept memory pinned"):
+        return Worker(name, [os.path.join(self.folder, "yard-uring"), "-b", "512k", "-q", "32"])
 
     def fresh(self, name="weir, fresh memory"):
         return self.worker(name, "uring", "-u", "-p", "fresh-huge")

@@ -28,14 +28,14 @@ static struct native_context *create(PyTypeObject *type, const struct weir_ctx_o
 static PyObject *context_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
 	static const char *const names[] = {"budget",  "pool",         "lanes", "depth",
-					    "request", "trace_events", NULL};
+					    "request", "trace_events", "pin",   NULL};
 	struct weir_ctx_opts opts = {.size = sizeof(opts)};
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$O&O&O&O&O&O&", (char **)names,
-					 native_take_u64, &opts.budget_bytes, native_take_u64,
-					 &opts.pool_bytes, native_take_u32, &opts.lanes,
-					 native_take_u32, &opts.depth, native_take_u64,
-					 &opts.request_bytes, native_take_u32, &opts.trace_events))
+	if (!PyArg_ParseTupleAndKeywords(
+		    args, kwargs, "|$O&O&O&O&O&O&O&", (char **)names, native_take_u64,
+		    &opts.budget_bytes, native_take_u64, &opts.pool_bytes, native_take_u32,
+		    &opts.lanes, native_take_u32, &opts.depth, native_take_u64, &opts.request_bytes,
+		    native_take_u32, &opts.trace_events, native_take_u64, &opts.pin_bytes))
 		return NULL;
 	return (PyObject *)create(type, &opts, PyType_GetModuleState(type));
 }
@@ -203,8 +203,9 @@ static PyGetSetDef attributes[] = {
 	{NULL},
 };
 
-static char doc[] = "Context(*, budget=0, pool=0, lanes=0, depth=0, request=0, trace_events=0)\n\n"
-		    "What moves bytes, and the memory kept for it.  It belongs to one process.";
+static char doc[] =
+	"Context(*, budget=0, pool=0, lanes=0, depth=0, request=0, trace_events=0, pin=0)\n\n"
+	"What moves bytes, and the memory kept for it.  It belongs to one process.";
 
 static PyType_Slot slots[] = {
 	{Py_tp_doc, doc},         {Py_tp_new, context_new},   {Py_tp_dealloc, context_dealloc},

@@ -51,6 +51,7 @@ class Context:
         depth: int = 0,
         request: int = 0,
         trace_events: int = 0,
+        pin: int = 0,
     ) -> Context: ...
     @property
     def pid(self) -> int: ...

@@ -412,6 +412,7 @@ void ctx_memory_counters(struct weir_ctx *ctx, struct weir_counters *out)
 	pool_usage(ctx->pool, &usage);
 	out->memory_bytes = usage.populated_bytes;
 	out->memory_peak_bytes = usage.populated_peak_bytes;
+	out->pinned_bytes = usage.pinned_bytes;
 	for (unsigned i = 0; i < groups; i++) {
 		if (!ctx->groups[i]->pool)
 			continue;
@@ -421,7 +422,8 @@ void ctx_memory_counters(struct weir_ctx *ctx, struct weir_counters *out)
 	}
 	cuda = atomic_load_explicit(&ctx->cuda, memory_order_acquire);
 	if (cuda)
-		out->pinned_bytes = atomic_load_explicit(&cuda->pinned_bytes, memory_order_relaxed);
+		out->pinned_bytes += atomic_load_explicit(&cuda->pinned_bytes,
+							  memory_order_relaxed);
 	out->stuck = helpers_stuck(ctx->helpers) + transfers_stuck(ctx);
 }
 

@@ -19,6 +19,7 @@
 #include "engine/context.h"
 #include "engine/depth.h"
 #include "engine/ferry.h"
+#include "engine/kept.h"
 #include "engine/rest.h"
 #include "engine/staging.h"
 #include "engine/transfer.h"
@@ -36,6 +37,7 @@ struct lane {
 	struct source_lane *core; /* owned */
 	struct staging staging;
 	bool registered;
+	struct kept kept;
 	_Atomic(struct ferry *) ferry; /* owned; NULL: no device was named to its group */
 
 	struct depth depth;
@@ -142,6 +144,8 @@ int lane_create(struct group *group, uint32_t index, struct lane **out, struct w
 				   group->pool, err);
 	if (ret == 0)
 		ret = ops_of(lane)->lane_create(group->source, &how, &lane->core, err);
+	if (ret == 0)
+		kept_init(&lane->kept, group->ctx, lane, lane->core);
 	if (ret < 0)
 		lane_destroy(lane);
 	else
@@ -171,6 +175,7 @@ static void *drive(void *arg)
 	/* Relaxed: the wake that follows the store is what orders it. */
 	while (!atomic_load_explicit(&lane->stop, memory_order_relaxed))
 		lane_step(lane, NEVER);
+	kept_end(&lane->kept);
 	return NULL;
 }
 
@@ -218,22 +223,11 @@ void lane_wake(struct lane *lane)
 
 static bool submit(struct lane *lane, struct part *part)
 {
+	kept_name(&lane->kept, part);
 	return ops_of(lane)->submit(lane->core, &part->request) == 0;
 }
 
 /* ---- Land ---- */
-
-/* What is past the end of the object is not missing from a request that was rounded up. */
-static uint64_t needed_end(const struct part *part)
-{
-	uint64_t size = part->request.object->size_bytes;
-
-	if (part->request.op == REQUEST_WRITE)
-		return part->end;
-	return part->sweep->transfer->opts.flags & (WEIR_TRANSFER_AT_END | WEIR_TRANSFER_LIVE)
-		       ? part->end
-		       : min_of(part->end, size);
-}
 
 /* Asks for the rest of what came back short. */
 static bool resubmit(struct lane *lane, struct part *part)
@@ -305,7 +299,7 @@ static void do_books(struct part *part, uint64_t arrived, int code, int os_errno
 static bool land(struct lane *lane, struct part *part, struct extent **finished)
 {
 	const struct request *request = &part->request;
-	uint64_t arrived = request->offset, needed = needed_end(part);
+	uint64_t arrived = request->offset, needed = part_needed_end(part);
 	int code = 0;
 
 	if (request->result < 0)
@@ -516,6 +510,7 @@ static void look(struct lane *lane)
 	if (lane->index == 0)
 		group_check_time(group);
 	group_say_refusal(group);
+	kept_settle(&lane->kept);
 	if (epoch == lane->seen_epoch)
 		return;
 	lane->seen_epoch = epoch;

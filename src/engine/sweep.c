@@ -89,6 +89,17 @@ bool part_next(const struct part *part, struct cursor *cursor, struct piece *out
 	return false;
 }
 
+uint64_t part_needed_end(const struct part *part)
+{
+	uint64_t size = part->request.object->size_bytes;
+
+	if (part->request.op == REQUEST_WRITE)
+		return part->end;
+	return part->sweep->transfer->opts.flags & (WEIR_TRANSFER_AT_END | WEIR_TRANSFER_LIVE)
+		       ? part->end
+		       : min_of(part->end, size);
+}
+
 static void fill_request(const struct sweep *sweep, struct part *part, struct extent *extent,
 			 uint64_t start, uint64_t end, void *memory, int way)
 {

@@ -102,4 +102,8 @@ struct piece {
 };
 bool part_next(const struct part *part, struct cursor *cursor, struct piece *out);
 
+/* Up to where bytes must come: what is past the end of the object is not missing from a request that was
+ * rounded up. */
+uint64_t part_needed_end(const struct part *part);
+
 #endif

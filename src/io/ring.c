@@ -143,11 +143,11 @@ static void prepare(const struct ring *ring, struct io_uring_sqe *sqe, struct io
 		{IORING_OP_READ, IORING_OP_READ_FIXED},
 		{IORING_OP_WRITE, IORING_OP_WRITE_FIXED},
 	};
-	int piece = op->pin ? (int)op->pin - 1 : ring_find_piece(ring, op);
+	int entry = ring_find_entry(ring, op);
 
-	io_uring_prep_rw(codes[op->code == IO_WRITE][piece >= 0], sqe, op->fd, op->memory,
+	io_uring_prep_rw(codes[op->code == IO_WRITE][entry >= 0], sqe, op->fd, op->memory,
 			 op->length, op->offset);
-	sqe->buf_index = (uint16_t)max_of(piece, 0);
+	sqe->buf_index = (uint16_t)max_of(entry, 0);
 	io_uring_sqe_set_data(sqe, op);
 }
 
@@ -414,7 +414,7 @@ static void ring_wake(struct io *io)
 static void release(struct ring *ring)
 {
 	wake_fini(&ring->wake);
-	free(ring->free_pins);
+	free(ring->pins);
 	free(ring);
 }
 

@@ -38,6 +38,8 @@ struct piece {
 	uint64_t bytes;
 };
 
+struct pins; /* ring_memory.c */
+
 struct ring {
 	struct io io;
 	struct io_uring uring;
@@ -68,9 +70,8 @@ struct ring {
 
 	bool fixed; /* the table of registered buffers exists */
 	unsigned piece_count;
-	struct piece pieces[RING_PIECES];
-	uint32_t *free_pins; /* NULL: the table is still the small one, for pieces */
-	uint32_t free_pin_count;
+	struct piece pieces[RING_PIECES]; /* the first entries of the table */
+	struct pins *pins;                /* the others; NULL: the table is still the small one */
 };
 
 static inline struct ring *ring_of(struct io *io)
@@ -90,8 +91,8 @@ void ring_register_memory(struct io *io, void *memory, uint64_t bytes);
 uint32_t ring_pin(struct io *io, void *memory, uint64_t bytes);
 void ring_unpin(struct io *io, uint32_t pin);
 
-/* The registered piece that an operation's memory lies in, or -1. */
-int ring_find_piece(const struct ring *ring, const struct io_op *op);
+/* The entry of the table that an operation's memory lies in, or -1. */
+int ring_find_entry(const struct ring *ring, const struct io_op *op);
 
 /* ---- ring_bell.c ---- */
 

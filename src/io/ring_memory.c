@@ -2,10 +2,16 @@
 /*
  * Memory that is named to the kernel once, pinned, and used for many operations.
  *
- * Staging is registered in a table of a few entries, and operations are looked up in it.  What a caller
- * pins itself (one who serves others' memory) it names by number; the first pin makes the table large.
+ * Staging is registered in the first entries of a table, and operations are looked up in them.  What is
+ * pinned by name (memory that the pool keeps, memory of those who are served) has the entries behind;
+ * the first pin makes the table large.
  *
- * Pinning is held against the limit of locked memory: where it ends, operations go unregistered.
+ *	entries   0 .. 63    64 .. 4159
+ *	          pieces     pins: 1 .. 4096
+ *
+ * An operation that names a pin which its memory does not lie in, or no longer, goes unregistered: a
+ * request may come again after its pin went.  Pinning is held against the limit of locked memory: where
+ * that ends, operations go unregistered, too.
  */
 #include <stdlib.h>
 
@@ -15,8 +21,14 @@
 /* The kernel takes pieces of at most this. */
 #define PIECE_BYTES GIB
 
-/* Entries of the large table: with pieces of 64 MiB 256 GiB. */
+/* With pieces of 64 MiB 256 GiB. */
 #define PINS_MAX 4096u
+
+struct pins {
+	struct piece piece[PINS_MAX]; /* bytes 0: free */
+	uint32_t free[PINS_MAX];      /* their numbers, less 1 */
+	uint32_t free_count;
+};
 
 static bool set_entry(struct ring *ring, unsigned index, void *memory, uint64_t bytes)
 {
@@ -26,20 +38,26 @@ static bool set_entry(struct ring *ring, unsigned index, void *memory, uint64_t 
 	return io_uring_register_buffers_update_tag(&ring->uring, index, &iov, &tag, 1) == 1;
 }
 
-/* ---- Staging ---- */
-
-int ring_find_piece(const struct ring *ring, const struct io_op *op)
+static bool lies_in(const struct io_op *op, const struct piece *piece)
 {
 	uintptr_t at = (uintptr_t)op->memory;
 
-	for (unsigned i = 0; i < ring->piece_count; i++) {
-		const struct piece *piece = &ring->pieces[i];
+	return at >= piece->start && size_inside(at - piece->start, op->length, piece->bytes);
+}
 
-		if (at >= piece->start && size_inside(at - piece->start, op->length, piece->bytes))
+int ring_find_entry(const struct ring *ring, const struct io_op *op)
+{
+	if (op->pin)
+		return lies_in(op, &ring->pins->piece[op->pin - 1])
+			       ? (int)(RING_PIECES + op->pin - 1)
+			       : -1;
+	for (unsigned i = 0; i < ring->piece_count; i++)
+		if (lies_in(op, &ring->pieces[i]))
 			return (int)i;
-	}
 	return -1;
 }
+
+/* ---- Staging ---- */
 
 static bool register_piece(struct ring *ring, char *at, uint64_t bytes)
 {
@@ -55,7 +73,7 @@ void ring_register_memory(struct io *io, void *memory, uint64_t bytes)
 	struct ring *ring = ring_of(io);
 	char *at = memory;
 
-	if (!ring->fixed || ring->broken || ring->free_pins)
+	if (!ring->fixed || ring->broken)
 		return;
 	for (uint64_t done = 0; done < bytes;) {
 		uint64_t piece = min_of(bytes - done, PIECE_BYTES);
@@ -68,41 +86,76 @@ void ring_register_memory(struct io *io, void *memory, uint64_t bytes)
 
 /* ---- Pins ---- */
 
-/* Another table in place of the small one, which nothing is in. */
+/* What the small table held is in the large one again, as far as the kernel takes it. */
+static void register_again(struct ring *ring)
+{
+	unsigned count = ring->piece_count;
+
+	ring->piece_count = 0;
+	for (unsigned i = 0; i < count; i++)
+		register_piece(ring, (char *)ring->pieces[i].start, ring->pieces[i].bytes);
+}
+
+/* Another table in place of the small one.  Operations under way keep what they were given. */
 static bool grow(struct ring *ring)
 {
-	uint32_t *free_pins;
+	struct pins *pins;
 
-	if (!ring->fixed || ring->piece_count > 0)
+	if (!ring->fixed)
 		return false;
-	free_pins = calloc(PINS_MAX, sizeof(free_pins[0]));
-	if (!free_pins)
+	pins = calloc(1, sizeof(*pins));
+	if (!pins)
 		return false;
+	if (io_uring_sq_ready(&ring->uring) > 0)
+		ring_enter(ring);
 	ring->fixed = io_uring_unregister_buffers(&ring->uring) == 0 &&
-		      io_uring_register_buffers_sparse(&ring->uring, PINS_MAX) == 0;
+		      io_uring_register_buffers_sparse(&ring->uring, RING_PIECES + PINS_MAX) == 0;
 	if (!ring->fixed) {
-		free(free_pins);
+		ring->piece_count = 0;
+		free(pins);
 		return false;
 	}
-	for (uint32_t pin = PINS_MAX; pin > 0; pin--)
-		free_pins[ring->free_pin_count++] = pin;
-	ring->free_pins = free_pins;
+	for (uint32_t index = PINS_MAX; index > 0; index--)
+		pins->free[pins->free_count++] = index - 1;
+	ring->pins = pins;
+	register_again(ring);
 	return true;
 }
 
 uint32_t ring_pin(struct io *io, void *memory, uint64_t bytes)
 {
 	struct ring *ring = ring_of(io);
-	uint32_t pin;
+	struct pins *pins;
+	uint32_t index;
 
-	if (ring->broken || bytes > PIECE_BYTES || (!ring->free_pins && !grow(ring)) ||
-	    ring->free_pin_count == 0)
+	if (ring->broken || bytes > PIECE_BYTES || (!ring->pins && !grow(ring)) ||
+	    ring->pins->free_count == 0)
 		return 0;
-	pin = ring->free_pins[ring->free_pin_count - 1];
-	if (!set_entry(ring, pin - 1, memory, bytes))
+	pins = ring->pins;
+	index = pins->free[pins->free_count - 1];
+	if (!set_entry(ring, RING_PIECES + index, memory, bytes))
 		return 0;
-	ring->free_pin_count--;
-	return pin;
+	pins->free_count--;
+	pins->piece[index] = (struct piece){(uintptr_t)memory, bytes};
+	return index + 1;
+}
+
+/* What is prepared and not handed over yet would look for an entry that is gone. */
+static void go_without(struct ring *ring, unsigned entry)
+{
+	struct io_uring_sq *sq = &ring->uring.sq;
+	unsigned mask = *sq->kring_mask;
+
+	for (unsigned at = *sq->khead; at != sq->sqe_tail; at++) {
+		struct io_uring_sqe *sqe = &sq->sqes[at & mask];
+
+		if (sqe->buf_index != entry ||
+		    (sqe->opcode != IORING_OP_READ_FIXED && sqe->opcode != IORING_OP_WRITE_FIXED))
+			continue;
+		sqe->opcode = sqe->opcode == IORING_OP_READ_FIXED ? IORING_OP_READ
+								  : IORING_OP_WRITE;
+		sqe->buf_index = 0;
+	}
 }
 
 /* The kernel keeps the pages for operations that are under way. */
@@ -110,7 +163,9 @@ void ring_unpin(struct io *io, uint32_t pin)
 {
 	struct ring *ring = ring_of(io);
 
-	if (ring->broken || !set_entry(ring, pin - 1, NULL, 0))
+	ring->pins->piece[pin - 1] = (struct piece){0, 0};
+	go_without(ring, RING_PIECES + pin - 1);
+	if (ring->broken || !set_entry(ring, RING_PIECES + pin - 1, NULL, 0))
 		return;
-	ring->free_pins[ring->free_pin_count++] = pin;
+	ring->pins->free[ring->pins->free_count++] = pin - 1;
 }

@@ -10,12 +10,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -167,6 +169,16 @@ static void look_at_huge_pages(const struct probe *probe)
 		"%s", word[0] ? word : "unknown");
 }
 
+/* What it pins for io_uring is not counted. */
+static bool may_lock_memory(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+	return syscall(SYS_capget, &header, data) == 0 &&
+	       (data[CAP_TO_INDEX(CAP_IPC_LOCK)].effective & CAP_TO_MASK(CAP_IPC_LOCK));
+}
+
 static void look_at_limits(const struct probe *probe)
 {
 	struct rlimit limit;
@@ -176,9 +188,12 @@ static void look_at_limits(const struct probe *probe)
 		bool enough = limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= MEMLOCK_WANTED;
 
 		probe_say(probe, "locked_memory", enough ? WEIR_PROBE_OK : WEIR_PROBE_WARN,
-			  "8 MiB (ulimit -l 8192) let staging be registered with the kernel", "%s",
+			  "8 MiB (ulimit -l 8192) let staging be registered with the kernel; kept "
+			  "memory that a context pins (pin_bytes) wants its own size on top",
+			  "%s%s",
 			  limit.rlim_cur == RLIM_INFINITY ? "no limit"
-							  : probe_size(size, limit.rlim_cur));
+							  : probe_size(size, limit.rlim_cur),
+			  may_lock_memory() ? "; none for io_uring (CAP_IPC_LOCK)" : "");
 	}
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
 		bool enough = limit.rlim_cur == RLIM_INFINITY ||

@@ -6,11 +6,8 @@
  * One lock guards all of it; nothing slow happens under it.  Memory on its way back to the kernel is
  * held by whoever gives it back meanwhile, so that nobody is handed it.
  */
-#include "mem/pool.h"
-
 #include <assert.h>
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -18,8 +15,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/size.h"
-#include "base/thread.h"
-#include "mem/region.h"
+#include "mem/pool_own.h"
 
 /* Address space costs nothing; large regions let free neighbours become large runs. */
 #define REGION_UNITS_MIN UINT32_C(128)
@@ -35,25 +31,6 @@
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
-
-struct pool {
-	_Atomic uint32_t refs;
-	struct sys sys; /* a copy: buffers keep the pool alive after its context */
-	struct log *log;
-	uint64_t keep_units;
-	int64_t idle_ns;
-	_Atomic bool huge_refused;
-	_Atomic bool touch; /* the kernel cannot populate: we touch */
-
-	struct {
-		struct lock lock;
-		struct region_map map;
-		struct run open; /* the unit that small ranges are cut from, held by the pool; or
-				      * none: count 0 */
-		uint64_t open_bytes; /* of it that are taken */
-		int64_t look_ns;     /* when to look for idle memory again */
-	} shared;                    /* touch these only with shared.lock held */
-};
 
 /* ---- Life ---- */
 
@@ -72,6 +49,7 @@ int pool_create(const struct pool_opts *opts, struct pool **out, struct weir_err
 	region_map_init(&pool->shared.map, &pool->sys, opts->shared);
 	pool->shared.map.node = opts->node;
 	pool->shared.look_ns = NEVER;
+	cond_init(&pool->shared.pins.answered);
 	*out = pool;
 	return 0;
 }
@@ -89,6 +67,7 @@ void pool_unref(struct pool *pool)
 	if (!pool || atomic_fetch_sub_explicit(&pool->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	region_map_fini(&pool->shared.map);
+	cond_fini(&pool->shared.pins.answered);
 	lock_fini(&pool->shared.lock);
 	free(pool);
 }
@@ -107,6 +86,7 @@ static uint64_t give_back_locked(struct pool *pool, struct run run)
 	uint64_t costly = region_count_costly(run);
 	bool given;
 
+	pool_unpin_locked(pool, run);
 	lock_drop(&pool->shared.lock);
 	/* What is shared goes only where it is taken out of the object itself. */
 	given = pool->sys.madvise(run_at(run), run_bytes(run),
@@ -115,7 +95,7 @@ static uint64_t give_back_locked(struct pool *pool, struct run run)
 	if (given)
 		region_set_pages(map, run, UNIT_EMPTY);
 	region_free(map, run);
-	if (region->held == 0 && (region->costly == 0 || !given)) {
+	if (region->held == 0 && region->pinned == 0 && (region->costly == 0 || !given)) {
 		uint64_t all = max_of(costly, (uint64_t)region->costly);
 
 		if (region_remove(map, region) == 0)
@@ -136,11 +116,12 @@ static uint32_t end_with(struct run run, uint64_t costly)
 	return count;
 }
 
-/*
- * Gives back up to `units` kept units of regions that were not used since before_ns, and what else
- * is mapped there for nobody.
- */
-static uint64_t reclaim_locked(struct pool *pool, uint64_t units, int64_t before_ns)
+static uint32_t from_end(struct run run, uint32_t count)
+{
+	return run.first + run.count - count;
+}
+
+uint64_t pool_reclaim_locked(struct pool *pool, uint64_t units, int64_t before_ns)
 {
 	struct region_map *map = &pool->shared.map;
 	uint64_t given = 0;
@@ -157,6 +138,9 @@ static uint64_t reclaim_locked(struct pool *pool, uint64_t units, int64_t before
 			count = end_with(run, units - given);
 		if (count == 0 || (region_count_costly(run) == 0 && run.count < run.region->units))
 			continue;
+		if (pool_leaves_locked(pool, (struct run){run.region, from_end(run, count), count},
+				       units - given, before_ns))
+			continue;
 		given += give_back_locked(pool, region_claim_end(map, run, count));
 	}
 	return given;
@@ -167,7 +151,7 @@ static void reclaim_idle_locked(struct pool *pool, int64_t now_ns)
 	if (now_ns < pool->shared.look_ns || pool->idle_ns <= 0)
 		return;
 	pool->shared.look_ns = NEVER;
-	reclaim_locked(pool, UINT64_MAX, now_ns - pool->idle_ns);
+	pool_reclaim_locked(pool, UINT64_MAX, now_ns - pool->idle_ns);
 	if (pool->shared.map.free_costly > 0)
 		pool->shared.look_ns = now_ns + pool->idle_ns / 2;
 }
@@ -199,7 +183,8 @@ uint64_t pool_trim(struct pool *pool)
 	lock_take(&pool->shared.lock);
 	if (open_idle(pool))
 		shut_open_locked(pool);
-	units = reclaim_locked(pool, UINT64_MAX, INT64_MAX);
+	units = pool_reclaim_locked(pool, UINT64_MAX, INT64_MAX);
+	units += pool_wait_unpinned_locked(pool);
 	lock_drop(&pool->shared.lock);
 	return units * POOL_UNIT;
 }
@@ -214,7 +199,7 @@ static void make_way_locked(struct pool *pool, uint32_t units)
 	uint64_t most = max_of(map->held_peak, want);
 
 	if (all > most)
-		reclaim_locked(pool, all - most, INT64_MAX);
+		pool_reclaim_locked(pool, all - most, INT64_MAX);
 }
 
 static int no_room_locked(const struct pool *pool, uint32_t units, int os_errno,
@@ -244,7 +229,7 @@ static int grow_locked(struct pool *pool, uint32_t units, int64_t now_ns, struct
 	if (ret && units < REGION_UNITS_MIN)
 		ret = region_add(map, units, now_ns, &region, &huge_errno, &why);
 	if (ret) {
-		reclaim_locked(pool, UINT64_MAX, INT64_MAX);
+		pool_reclaim_locked(pool, UINT64_MAX, INT64_MAX);
 		ret = region_add(map, units, now_ns, &region, &huge_errno, &why);
 	}
 	if (ret)
@@ -416,7 +401,11 @@ static void keep_or_give_locked(struct pool *pool, struct run gone)
 	}
 	if (keep > 0)
 		region_free(&pool->shared.map, (struct run){gone.region, gone.first, keep});
-	if (rest.count > 0)
+	if (rest.count == 0)
+		return;
+	if (pool_leaves_locked(pool, rest, rest.count, INT64_MAX))
+		region_free(&pool->shared.map, rest);
+	else
 		give_back_locked(pool, rest);
 }
 
@@ -585,6 +574,7 @@ void pool_usage(struct pool *pool, struct pool_usage *out)
 		.populated_bytes = map->costly * POOL_UNIT,
 		.populated_peak_bytes = map->costly_peak * POOL_UNIT,
 		.kept_bytes = map->free_costly * POOL_UNIT,
+		.pinned_bytes = map->pinned * POOL_UNIT,
 	};
 	lock_drop(&pool->shared.lock);
 }

@@ -77,15 +77,53 @@ void pool_each_slab(struct pool *pool, void (*fn)(struct shared *slab));
  */
 void pool_retire(struct pool *pool);
 
-/* Gives back all that nobody holds; returns how many bytes. */
+/* Gives back all that nobody holds; returns how many bytes.  Pinned memory goes with its pinner's help,
+ * who is waited for, a second at most. */
 uint64_t pool_trim(struct pool *pool);
+
+/*
+ * Who names memory that is kept to the kernel, once, for many reads into it.  pin() and unpin() are
+ * called on the thread of who began, unpin() with the pool's lock held; wake() on any, likewise: that
+ * thread is to call pool_pins_settle().
+ */
+struct pool_pinner {
+	uint32_t (*pin)(void *arg, void *at, uint64_t bytes); /* a number; 0: refused */
+	void (*unpin)(void *arg, uint32_t pin);
+	void (*wake)(void *arg);
+	void *arg;
+	uint64_t most_bytes; /* pinned at once */
+};
+
+/* The row of pinned memory that a range lies in. */
+struct pool_pinned {
+	char *at;
+	uint64_t bytes;
+	uint32_t pin;
+};
+
+/* False: there is a pinner already, or this pool is of slabs. */
+must_use bool pool_pins_begin(struct pool *pool, const struct pool_pinner *by);
+
+/*
+ * The row that holds a range, which the caller holds; more: pins one where there is none and the memory
+ * is kept.  False: there is none, or not over all of it.  Memory that is not the pool's is fine.
+ */
+must_use bool pool_pin(struct pool *pool, const void *at, uint64_t bytes, bool more,
+		       struct pool_pinned *out);
+
+/* Gives back what others wanted to and could not.  Costs nothing where nobody did. */
+void pool_pins_settle(struct pool *pool);
+
+/* Unpins all; nobody is the pinner any more. */
+void pool_pins_end(struct pool *pool);
 
 struct pool_usage {
 	uint64_t mapped_bytes;    /* of address space */
 	uint64_t held_bytes;      /* of units that somebody holds */
 	uint64_t populated_bytes; /* that cost real memory: populated, or used and dropped */
 	uint64_t populated_peak_bytes;
-	uint64_t kept_bytes; /* of these: what nobody holds, and the next range has for nothing */
+	uint64_t kept_bytes;   /* of these: what nobody holds, and the next range has for nothing */
+	uint64_t pinned_bytes; /* of these */
 };
 void pool_usage(struct pool *pool, struct pool_usage *out);
 

@@ -205,8 +205,12 @@ bool region_drop_next(struct region_map *map, struct run *left, struct run *gone
 
 void region_free(struct region_map *map, struct run run)
 {
-	for (uint32_t i = 0; i < run.count; i++)
-		run.region->unit[run.first + i].holds = 0;
+	for (uint32_t i = 0; i < run.count; i++) {
+		struct unit *unit = &run.region->unit[run.first + i];
+
+		unit->holds = 0;
+		unit->kept = unit->pages == UNIT_POPULATED;
+	}
 	run.region->held -= run.count;
 	map->held -= run.count;
 	map->free_costly += region_count_costly(run);
@@ -226,6 +230,20 @@ void region_retire_all(struct region_map *map)
 		map->regions[i]->retired = true;
 }
 
+void region_set_pin(struct region_map *map, struct run run, uint16_t pin)
+{
+	for (uint32_t i = run.first; i < run.first + run.count; i++) {
+		struct unit *unit = &run.region->unit[i];
+		bool was = unit->pin != 0, is = pin != 0;
+
+		unit->pin = pin;
+		if (was == is)
+			continue;
+		map->pinned += is ? 1 : (uint64_t)-1;
+		run.region->pinned += is ? 1 : (uint32_t)-1;
+	}
+}
+
 void region_set_pages(struct region_map *map, struct run run, enum unit_pages pages)
 {
 	for (uint32_t i = run.first; i < run.first + run.count; i++) {
@@ -233,6 +251,7 @@ void region_set_pages(struct region_map *map, struct run run, enum unit_pages pa
 		bool was = unit->pages != UNIT_EMPTY, is = pages != UNIT_EMPTY;
 
 		unit->pages = (uint8_t)pages;
+		unit->kept &= pages == UNIT_POPULATED;
 		if (was == is)
 			continue;
 		map->costly += is ? 1 : (uint64_t)-1;
@@ -337,7 +356,7 @@ int region_remove(struct region_map *map, struct region *region)
 {
 	size_t place = regions_up_to(map, (uintptr_t)region->at) - 1;
 
-	assert(map->regions[place] == region && region->held == 0);
+	assert(map->regions[place] == region && region->held == 0 && region->pinned == 0);
 	if (unmap(map, region) < 0)
 		return -1;
 	list_remove(&region->unit[0].link);
@@ -353,30 +372,35 @@ int region_remove(struct region_map *map, struct region *region)
 
 /* ---- Finding ---- */
 
-struct run region_run(const struct region_map *map, const void *at, uint64_t bytes)
+bool region_find(const struct region_map *map, const void *at, uint64_t bytes, struct run *out)
 {
 	size_t place = regions_up_to(map, (uintptr_t)at);
-	struct run run;
-	uint64_t offset;
+	struct region *region = place ? map->regions[place - 1] : NULL;
+	uint64_t offset = region ? (uint64_t)((const char *)at - region->at) : 0;
 
-	assert(place > 0 && bytes > 0);
-	run.region = map->regions[place - 1];
-	offset = (uint64_t)((const char *)at - run.region->at);
-	assert(size_inside(offset, bytes, run.region->units * POOL_UNIT));
-	run.first = (uint32_t)(offset / POOL_UNIT);
-	run.count = (uint32_t)((offset + bytes - 1) / POOL_UNIT) - run.first + 1;
+	if (!region || !size_inside(offset, bytes, region->units * POOL_UNIT))
+		return false;
+	out->region = region;
+	out->first = (uint32_t)(offset / POOL_UNIT);
+	out->count = (uint32_t)((offset + bytes - 1) / POOL_UNIT) - out->first + 1;
+	return true;
+}
+
+struct run region_run(const struct region_map *map, const void *at, uint64_t bytes)
+{
+	struct run run = {NULL};
+	bool found = region_find(map, at, bytes, &run);
+
+	assert(found && bytes > 0);
+	(void)found;
 	return run;
 }
 
 struct shared *region_slab(const struct region_map *map, const void *at, uint64_t bytes)
 {
-	size_t place = regions_up_to(map, (uintptr_t)at);
-	const struct region *region = place ? map->regions[place - 1] : NULL;
-	uint64_t offset = region ? (uint64_t)((const char *)at - region->at) : 0;
+	struct run run;
 
-	if (!region || !size_inside(offset, bytes, region->units * POOL_UNIT))
-		return NULL;
-	return region->slab;
+	return region_find(map, at, max_of(bytes, UINT64_C(1)), &run) ? run.region->slab : NULL;
 }
 
 /* A unit that is free and begins its run. */

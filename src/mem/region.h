@@ -37,6 +37,8 @@ struct unit {
 	uint32_t run;     /* of the first and the last unit of a free run: its length */
 	uint32_t index;   /* in its region */
 	uint8_t pages;    /* enum unit_pages */
+	bool kept;        /* was dropped with all of its pages: who takes it, reads into it again */
+	uint16_t pin;     /* what the pool's pinner calls it (mem/pool_pins.c); 0: nothing */
 };
 
 struct region {
@@ -47,6 +49,7 @@ struct region {
 	int64_t used_ns; /* when something in it was last taken or dropped */
 	void *map_at;    /* what the kernel gave: at least [at, at + units) */
 	size_t map_bytes;
+	uint32_t pinned;     /* units with a pin */
 	struct shared *slab; /* owned; what it is made of instead; NULL: anonymous memory */
 	bool retired;        /* what is dropped is given back, and handed out no more */
 	struct unit unit[];
@@ -73,7 +76,7 @@ struct region_map {
 	struct list warm[REGION_BINS], cold[REGION_BINS];
 
 	/* Sums over all regions, in units. */
-	uint64_t mapped, held, costly, free_costly;
+	uint64_t mapped, held, costly, free_costly, pinned;
 	uint64_t held_peak, costly_peak;
 };
 
@@ -91,7 +94,11 @@ struct shared *region_slab(const struct region_map *map, const void *at, uint64_
 /* Unmaps a region that is wholly free; -1 when the kernel refuses, then it is as it was. */
 must_use int region_remove(struct region_map *map, struct region *region);
 
-/* The units that [at, at + bytes) touches, which are all in one region of the map. */
+/* The units that [at, at + bytes) touches; false where they are not all in one region of the map. */
+must_use bool region_find(const struct region_map *map, const void *at, uint64_t bytes,
+			  struct run *out);
+
+/* Likewise; they are. */
 struct run region_run(const struct region_map *map, const void *at, uint64_t bytes);
 
 /* A free run of `units` units, held once from now on; false where there is none. */
@@ -112,6 +119,9 @@ void region_retire_all(struct region_map *map);
 
 /* Units that are held once by the caller become free. */
 void region_free(struct region_map *map, struct run run);
+
+/* Names a row of units; 0: they have no pin any more. */
+void region_set_pin(struct region_map *map, struct run run, uint16_t pin);
 
 void region_set_pages(struct region_map *map, struct run run, enum unit_pages pages);
 uint32_t region_count_costly(struct run run);

@@ -17,6 +17,7 @@
 #include "base/compiler.h"
 #include "base/sys.h"
 #include "io/io.h"
+#include "io/ring.h"
 #include "lib/check.h"
 
 /* ---- The spoilers ---- */
@@ -368,6 +369,109 @@ static void ST_22_registering_fails(void)
 	check_int(io->ops->destroy(io), 0);
 }
 
+/* ---- Pins ---- */
+
+static unsigned fixed_prepared(void)
+{
+	const struct io_uring_sq *sq = &ring_of(io)->uring.sq;
+	unsigned count = 0;
+
+	for (unsigned at = *sq->khead; at != sq->sqe_tail; at++)
+		count += sq->sqes[at & *sq->kring_mask].opcode == IORING_OP_READ_FIXED;
+	return count;
+}
+
+static void pushed_pinned(unsigned i, int fd, uint32_t pin)
+{
+	ops[i] = (struct io_op){.fd = fd,
+				.code = IO_READ,
+				.memory = memory[i],
+				.offset = i * 1000,
+				.length = 5000 + i,
+				.pin = pin};
+	memset(memory[i], 0, ops[i].length);
+	check_int(io->ops->push(io, &ops[i]), 0);
+}
+
+static void check_all_come(unsigned count)
+{
+	struct io_op *out[COUNT];
+
+	while (count > 0) {
+		unsigned got = reap(out, COUNT, 20000);
+
+		check(got > 0);
+		for (unsigned i = 0; i < got; i++)
+			check_read(out[i]);
+		count -= got;
+	}
+}
+
+/* Staging stays registered when the table grows, and can be registered after that. */
+static void pins_stand_beside_staging(void)
+{
+	int fd = file_made();
+	uint32_t pin;
+
+	ring_made();
+	io->ops->register_memory(io, memory[0], FILE_BYTES);
+	pin = io->ops->pin(io, memory[1], FILE_BYTES);
+	check(pin > 0);
+	io->ops->register_memory(io, memory[2], FILE_BYTES);
+	pushed_pinned(0, fd, 0);
+	pushed_pinned(1, fd, pin);
+	pushed_pinned(2, fd, 0);
+	check_int(fixed_prepared(), 3);
+	pushed_pinned(3, fd, 0);
+	check_int(fixed_prepared(), 3);
+	check_all_come(4);
+	check_int(io->ops->destroy(io), 0);
+}
+
+/* Memory that its pin does not hold, or no longer, is named as ever. */
+static void a_pin_that_is_gone_is_no_error(void)
+{
+	int fd = file_made();
+	uint32_t pin;
+
+	ring_made();
+	pin = io->ops->pin(io, memory[0], FILE_BYTES);
+	check(pin > 0);
+	pushed_pinned(1, fd, pin);
+	check_int(fixed_prepared(), 0);
+	pushed_pinned(0, fd, pin); /* prepared, not handed over */
+	check_int(fixed_prepared(), 1);
+	io->ops->unpin(io, pin);
+	check_int(fixed_prepared(), 0);
+	check_all_come(2);
+	pushed_pinned(0, fd, pin);
+	check_int(fixed_prepared(), 0);
+	check_all_come(1);
+	/* Its number is another's now. */
+	check_int(io->ops->pin(io, memory[2], FILE_BYTES), pin);
+	pushed_pinned(0, fd, pin);
+	check_int(fixed_prepared(), 0);
+	pushed_pinned(2, fd, pin);
+	check_int(fixed_prepared(), 1);
+	check_all_come(2);
+	check_int(io->ops->destroy(io), 0);
+}
+
+static void ST_22_pinning_fails(void)
+{
+	int fd = file_made();
+
+	ring_made();
+	spoil_register = -ENOMEM;
+	check_int(io->ops->pin(io, memory[0], FILE_BYTES), 0);
+	check_int(io->ops->pin(io, memory[0], FILE_BYTES), 0);
+	spoil_register = 0;
+	check(io->ops->pin(io, memory[0], FILE_BYTES) > 0);
+	pushed_pinned(0, fd, 1);
+	check_all_come(1);
+	check_int(io->ops->destroy(io), 0);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test tests[] = {
@@ -381,6 +485,9 @@ int main(int argc, char **argv)
 		TEST(ST_06_enters_fail_for_good),
 		TEST(ST_06_switching_on_fails),
 		TEST(ST_22_registering_fails),
+		TEST(pins_stand_beside_staging),
+		TEST(a_pin_that_is_gone_is_no_error),
+		TEST(ST_22_pinning_fails),
 	};
 	return tests_run(argc, argv, tests, array_size(tests));
 }
