@@ -81,21 +81,32 @@ void ops_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
 
 /* ---- Writing ---- */
 
+/* A page of a mapping goes where it was, but may come by a handle that appends: that of whoever has one. */
+static int page_fd(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags >= 0 && flags & O_APPEND ? reach_open_again(fd, O_WRONLY) : fd;
+}
+
 void ops_write(fuse_req_t req, fuse_ino_t node, const char *data, size_t size, off_t offset,
 	       struct fuse_file_info *info)
 {
+	int fd = info->writepage ? page_fd(fd_of(info)) : fd_of(info);
+	int error = fd < 0 ? errno : 0;
 	size_t done = 0;
-	int error = 0;
 
 	(void)node;
 	while (done < size && !error) {
-		ssize_t put = pwrite(fd_of(info), data + done, size - done, offset + (off_t)done);
+		ssize_t put = pwrite(fd, data + done, size - done, offset + (off_t)done);
 
 		if (put > 0)
 			done += (size_t)put;
 		else if (put == 0 || errno != EINTR)
 			error = put == 0 ? EIO : errno;
 	}
+	if (fd >= 0 && fd != fd_of(info))
+		close(fd);
 	if (error && !done)
 		fuse_reply_err(req, error);
 	else

@@ -202,6 +202,14 @@ def mapped(top):
             private[0:4] = b"mine"
             yield os.pread(file.fileno(), 4, 0), private[0:4]
     yield read(path)
+    # Pages may be written by whatever handle there is: by one that appends, too.
+    appending = os.open(path, os.O_RDWR | os.O_APPEND)
+    with mmap.mmap(appending, 0) as shared:
+        shared[8000:8010] = b"in a place"
+        shared.flush()
+    os.write(appending, b"at the end")
+    os.close(appending)
+    yield os.path.getsize(path), read(path)
 
 
 class Same(MountTest):
@@ -258,6 +266,9 @@ class Same(MountTest):
 
     def test_mappings_without_passthrough(self):
         self.same(mapped, OFF)
+
+    def test_mappings_past_the_cache(self):
+        self.same(mapped, "--direct-io")
 
 
 class Own(MountTest):
