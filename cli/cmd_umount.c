@@ -58,8 +58,12 @@ struct umount {
 static void note_daemon(void *arg, const struct mounting_daemon *daemon)
 {
 	struct umount *what = arg;
+	const struct timespec *a = &daemon->since, *b = &what->daemon.since;
 
-	if (strcmp(daemon->dir, what->dir) == 0)
+	if (strcmp(daemon->dir, what->dir) != 0)
+		return;
+	if (!what->daemon.pid || a->tv_sec > b->tv_sec ||
+	    (a->tv_sec == b->tv_sec && a->tv_nsec > b->tv_nsec))
 		what->daemon = *daemon;
 }
 
@@ -90,14 +94,20 @@ static void run_fusermount(const char *dir, bool lazy)
 		waitpid(pid, NULL, 0);
 }
 
-/* Without its daemon.  False: it is still there. */
-static bool detach(struct umount *what, bool lazy)
+/* It, and not one beneath it. */
+static bool stands(const struct umount *what)
 {
 	unsigned connection;
 
+	return mounting_find(what->dir, &connection) && connection == what->connection;
+}
+
+/* Without its daemon.  False: it is still there. */
+static bool detach(struct umount *what, bool lazy)
+{
 	if (umount2(what->dir, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) < 0 && errno == EPERM)
 		run_fusermount(what->dir, lazy);
-	return !mounting_find(what->dir, &connection);
+	return !stands(what);
 }
 
 static void abort_connection(const struct umount *what)
@@ -147,8 +157,6 @@ static int ask(struct umount *what, struct weir_error *err)
 
 static int force(struct umount *what, struct weir_error *err)
 {
-	unsigned connection;
-
 	if (what->daemon.pid) {
 		char *answer = mounting_ask(what->daemon.socket, "force");
 		bool ended = answer && wait_for_end(what->daemon.pid, FORCE_END_MS);
@@ -162,7 +170,7 @@ static int force(struct umount *what, struct weir_error *err)
 	} else {
 		abort_connection(what);
 	}
-	if (mounting_find(what->dir, &connection) && !detach(what, true))
+	if (stands(what) && !detach(what, true))
 		return report_set(err, WEIR_DENIED, what->dir, "%s: cannot be taken away: %s",
 				  what->dir, strerror(errno));
 	return 0;

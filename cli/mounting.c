@@ -50,6 +50,17 @@ bool mounting_program(char path[PATH_MAX])
 	       access(path, X_OK) == 0;
 }
 
+/* Of a path whose last name is taken as it is.  A link there leads to the mount; readlink() asks no mount. */
+static bool follow_last(char path[PATH_MAX])
+{
+	char copy[PATH_MAX];
+
+	if (readlink(path, copy, sizeof(copy)) < 0)
+		return true;
+	snprintf(copy, sizeof(copy), "%s", path);
+	return realpath(copy, path) != NULL;
+}
+
 int mounting_resolve(const char *dir, char out[PATH_MAX], struct weir_error *err)
 {
 	char copy[PATH_MAX];
@@ -79,6 +90,7 @@ int mounting_resolve(const char *dir, char out[PATH_MAX], struct weir_error *err
 		if (found)
 			snprintf(out + strlen(out), PATH_MAX - strlen(out), "/%s", slash + 1);
 	}
+	found = found && follow_last(out);
 	return found ? 0 : report_set(err, WEIR_NOTFOUND, dir, "%s: %s", dir, strerror(errno));
 }
 
@@ -107,58 +119,6 @@ bool mounting_find(const char *dir, unsigned *connection)
 
 /* ---- Daemons ---- */
 
-/* PID.pid has two lines: the process, the mount point. */
-static bool read_daemon(const char *folder, const char *name, struct mounting_daemon *out)
-{
-	size_t len = strlen(name);
-	char path[PATH_MAX];
-	char pid[32];
-	FILE *file;
-	bool fine;
-
-	if (len < 5 || strcmp(name + len - 4, ".pid") != 0 ||
-	    snprintf(path, sizeof(path), "%s/%s", folder, name) >= (int)sizeof(path))
-		return false;
-	snprintf(out->socket, sizeof(out->socket), "%s/%.*s.sock", folder, (int)len - 4, name);
-	file = fopen(path, "re");
-	if (!file)
-		return false;
-	fine = fgets(pid, sizeof(pid), file) && fgets(out->dir, sizeof(out->dir), file);
-	fclose(file);
-	out->pid = fine ? (pid_t)strtol(pid, NULL, 10) : 0;
-	out->dir[strcspn(out->dir, "\n")] = '\0';
-	return fine && out->pid > 0 && (kill(out->pid, 0) == 0 || errno == EPERM);
-}
-
-static void each_in(const char *folder,
-		    void (*each)(void *arg, const struct mounting_daemon *daemon), void *arg)
-{
-	DIR *list = opendir(folder);
-	const struct dirent *entry;
-	struct mounting_daemon daemon;
-
-	if (!list)
-		return;
-	while ((entry = readdir(list))) {
-		if (read_daemon(folder, entry->d_name, &daemon))
-			each(arg, &daemon);
-	}
-	closedir(list);
-}
-
-void mounting_each(void (*each)(void *arg, const struct mounting_daemon *daemon), void *arg)
-{
-	const char *runtime = getenv("XDG_RUNTIME_DIR");
-	char folder[PATH_MAX];
-
-	each_in("/run/weir", each, arg);
-	if (runtime && *runtime == '/')
-		snprintf(folder, sizeof(folder), "%s/weir", runtime);
-	else
-		snprintf(folder, sizeof(folder), "/tmp/weir-%u", (unsigned)geteuid());
-	each_in(folder, each, arg);
-}
-
 /* By a descriptor of its folder: a path may be longer than an address. */
 static int call(const char *path)
 {
@@ -181,6 +141,97 @@ static int call(const char *path)
 	if (target >= 0)
 		close(target);
 	return fd;
+}
+
+/* Whoever listens at the socket is the process that the file beside it names; nobody does where it has died,
+ * and its number may be another's by now. */
+static bool listens(const char *socket, pid_t pid)
+{
+	struct ucred peer = {.pid = 0};
+	socklen_t len = sizeof(peer);
+	int fd = call(socket);
+	bool same = fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
+		    peer.pid == pid;
+
+	if (fd >= 0)
+		close(fd);
+	return same;
+}
+
+/* PID.pid has a line with the process; the rest is the mount point, which may have lines of its own. */
+static bool read_pid_file(int folder, const char *name, struct mounting_daemon *out)
+{
+	int fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	char text[PATH_MAX + 32];
+	struct stat stat;
+	ssize_t len = fd < 0 || fstat(fd, &stat) < 0 || !S_ISREG(stat.st_mode)
+			      ? -1
+			      : read(fd, text, sizeof(text) - 1);
+	char *dir;
+
+	if (fd >= 0)
+		close(fd);
+	if (len <= 0 || text[len - 1] != '\n')
+		return false;
+	text[len - 1] = '\0';
+	out->pid = (pid_t)strtol(text, &dir, 10);
+	out->since = stat.st_mtim;
+	return out->pid > 0 && *dir == '\n' &&
+	       snprintf(out->dir, sizeof(out->dir), "%s", dir + 1) < (int)sizeof(out->dir);
+}
+
+static bool read_daemon(const char *path, int folder, const char *name, struct mounting_daemon *out)
+{
+	size_t len = strlen(name);
+
+	if (len < 5 || strcmp(name + len - 4, ".pid") != 0 ||
+	    snprintf(out->socket, sizeof(out->socket), "%s/%.*s.sock", path, (int)len - 4, name) >=
+		    (int)sizeof(out->socket))
+		return false;
+	return read_pid_file(folder, name, out) && listens(out->socket, out->pid);
+}
+
+/* A folder that another user made, or may write to, says nothing: who is named in it may be killed. */
+static DIR *open_folder(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat stat;
+	DIR *list = NULL;
+
+	if (fd >= 0 && fstat(fd, &stat) == 0 && stat.st_uid == geteuid() && !(stat.st_mode & 077))
+		list = fdopendir(fd);
+	if (!list && fd >= 0)
+		close(fd);
+	return list;
+}
+
+static void each_in(const char *folder,
+		    void (*each)(void *arg, const struct mounting_daemon *daemon), void *arg)
+{
+	DIR *list = open_folder(folder);
+	const struct dirent *entry;
+	struct mounting_daemon daemon;
+
+	if (!list)
+		return;
+	while ((entry = readdir(list))) {
+		if (read_daemon(folder, dirfd(list), entry->d_name, &daemon))
+			each(arg, &daemon);
+	}
+	closedir(list);
+}
+
+void mounting_each(void (*each)(void *arg, const struct mounting_daemon *daemon), void *arg)
+{
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+	char folder[PATH_MAX];
+
+	each_in("/run/weir", each, arg);
+	if (runtime && *runtime == '/')
+		snprintf(folder, sizeof(folder), "%s/weir", runtime);
+	else
+		snprintf(folder, sizeof(folder), "/tmp/weir-%u", (unsigned)geteuid());
+	each_in(folder, each, arg);
 }
 
 static char *read_all(int fd)

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "weir/error.h"
 
@@ -30,11 +31,12 @@ bool mounting_find(const char *dir, unsigned *connection);
 
 struct mounting_daemon {
 	pid_t pid;
-	char dir[PATH_MAX]; /* that it serves */
+	struct timespec since; /* of two on one directory, the later one is on top */
+	char dir[PATH_MAX];    /* that it serves */
 	char socket[PATH_MAX];
 };
 
-/* Calls each(arg, daemon) for every daemon that runs, by the files in the run directories. */
+/* Calls each(arg, daemon) for every daemon that runs, by the files in this user's run directories. */
 void mounting_each(void (*each)(void *arg, const struct mounting_daemon *daemon), void *arg);
 
 /* Sends the word and reads all that is answered: malloc()ed text, or NULL where nobody answers. */

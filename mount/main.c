@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "mount/life/life.h"
+#include "mount/life/start.h"
 #include "mount/options.h"
 #include "mount/session.h"
 #include "mount/told.h"
@@ -56,7 +57,7 @@ int main(int argc, char **argv)
 	struct life *life;
 
 	if (options_parse(&options, argc, argv, &answer, &err)) {
-		fprintf(stderr, "weir: mount: %s\n", err.message);
+		start_answer(&(struct start){.options = &options, .answer_fd = -1}, &err);
 		return 2;
 	}
 	if (answer == OPTIONS_DONE)

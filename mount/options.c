@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mount/options.h"
 
+#include <ctype.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -214,19 +215,56 @@ static bool *flag_of(struct options *to, int option)
 	}
 }
 
+/* As everywhere in weir: %XX in a URI means a byte, which no path has as 0. */
+static bool decode(char *text)
+{
+	char *to = text, digits[3] = "";
+
+	for (; *text; text++) {
+		if (*text != '%') {
+			*to++ = *text;
+			continue;
+		}
+		if (!isxdigit((unsigned char)text[1]) || !isxdigit((unsigned char)text[2]))
+			return false;
+		memcpy(digits, text + 1, 2);
+		text += 2;
+		*to = (char)strtol(digits, NULL, 16);
+		if (!*to++)
+			return false;
+	}
+	*to = '\0';
+	return true;
+}
+
+static int take_source(struct options *to, char *source, struct weir_error *err)
+{
+	to->source = source;
+	if (strncmp(source, "file://", 7) == 0) {
+		source += strncmp(source + 7, "localhost/", 10) == 0 ? 16 : 7;
+		to->source = source;
+		if (!decode(source))
+			return error_set(err, WEIR_ARG, NULL,
+					 "%s: a '%%' without two digits that name a byte", source);
+	} else if (strstr(source, "://")) {
+		return error_set(err, WEIR_UNSUPPORTED, NULL,
+				 "%s: only directories can be mounted; give a path or file:///path",
+				 source);
+	}
+	return 0;
+}
+
 static int take_places(struct options *to, int argc, char **argv, struct weir_error *err)
 {
+	int ret;
+
 	if (argc - optind != 2)
 		return error_set(err, WEIR_ARG, NULL,
 				 "give a SOURCE and a DIR; weir-mount --help says more");
-	to->source = argv[optind];
 	to->dir = argv[optind + 1];
-	if (strncmp(to->source, "file://", 7) == 0)
-		to->source += 7;
-	else if (strstr(to->source, "://"))
-		return error_set(err, WEIR_UNSUPPORTED, NULL,
-				 "%s: only directories can be mounted; give a path or file:///path",
-				 to->source);
+	ret = take_source(to, argv[optind], err);
+	if (ret)
+		return ret;
 	if (!*to->source || !*to->dir)
 		return error_set(err, WEIR_ARG, NULL, "SOURCE and DIR are not empty");
 	return 0;
@@ -245,6 +283,9 @@ int options_parse(struct options *out, int argc, char **argv, enum options_answe
 		.shutdown_ns = 30 * NS_PER_SEC,
 	};
 	*answer = OPTIONS_RUN;
+	/* First: what is wrong with the others is said as JSON, too. */
+	for (int n = 1; n < argc && strcmp(argv[n], "--") != 0; n++)
+		out->json |= strcmp(argv[n], "--json") == 0;
 	opterr = 0;
 	/* NOLINTNEXTLINE(concurrency-mt-unsafe): there are no threads yet */
 	while ((option = getopt_long(argc, argv, "", table, NULL)) != -1) {

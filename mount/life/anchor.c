@@ -15,6 +15,17 @@
 
 #define ENTRY_MAX (3 * PATH_MAX)
 
+/* Where the last component is a link, the mount is where it leads; readlink() asks no mount. */
+static int follow_last(const char *dir, char path[PATH_MAX], struct weir_error *err)
+{
+	char copy[PATH_MAX];
+
+	if (readlink(path, copy, sizeof(copy)) < 0)
+		return 0;
+	snprintf(copy, sizeof(copy), "%s", path);
+	return realpath(copy, path) ? 0 : error_sys(err, errno, dir, "%s", dir);
+}
+
 /* The parent is resolved, and the last component taken as it is: looking at it would ask the mount. */
 int anchor_resolve(const char *dir, char out[PATH_MAX], struct weir_error *err)
 {
@@ -46,7 +57,7 @@ int anchor_resolve(const char *dir, char out[PATH_MAX], struct weir_error *err)
 	if (len + 1 + strlen(name) >= PATH_MAX)
 		return error_sys(err, ENAMETOOLONG, dir, "%s", dir);
 	snprintf(out + len, PATH_MAX - len, "%s%s", len > 1 ? "/" : "", name);
-	return 0;
+	return follow_last(dir, out, err);
 }
 
 static bool is_weir(const struct mntent *entry)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/text.h"
 
 struct answer {
 	bool failed;
@@ -20,8 +21,12 @@ struct answer {
 static void print_json_text(const char *key, const char *text)
 {
 	printf("\"%s\":\"", key);
-	for (; *text; text++) {
-		if (*text == '"' || *text == '\\')
+	for (size_t valid = utf8_valid_prefix(text, strlen(text)); *text; text++, valid--) {
+		if (!valid) {
+			/* The byte is none of UTF-8, which JSON is. */
+			printf("\xef\xbf\xbd");
+			valid = utf8_valid_prefix(text + 1, strlen(text + 1)) + 1;
+		} else if (*text == '"' || *text == '\\')
 			printf("\\%c", *text);
 		else if ((unsigned char)*text < ' ')
 			printf("\\u%04x", (unsigned)*text);
@@ -122,7 +127,8 @@ int start_log(const struct start *start, struct weir_error *err)
 
 	if (!path)
 		return 0;
-	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
+	/* A FIFO that nobody reads is an error, and one whose reader is slow loses lines: nobody waits for a log. */
+	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
 	if (fd < 0)
 		return error_sys(err, errno, path, "%s", path);
 	dup2(fd, STDERR_FILENO);
@@ -133,16 +139,16 @@ int start_log(const struct start *start, struct weir_error *err)
 int start_ready_file(const struct start *start, struct weir_error *err)
 {
 	const char *path = start->options->ready_file;
-	int fd;
+	int fd, ret;
 
 	if (!path)
 		return 0;
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0600);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
 	if (fd < 0)
 		return error_sys(err, errno, path, "%s", path);
-	dprintf(fd, "%d\n", (int)getpid());
+	ret = dprintf(fd, "%d\n", (int)getpid()) < 0 ? error_sys(err, errno, path, "%s", path) : 0;
 	close(fd);
-	return 0;
+	return ret;
 }
 
 static void let_go(const struct start *start)

@@ -137,8 +137,19 @@ class Start(MountTest):
             self.assertIn("error", self.weir("mount", "--json", *arguments, status=1).json)
         self.assertFalse(is_mounted(self.point))
 
+    def test_a_file_that_cannot_be_written_is_a_failure(self):
+        fifo = self.path("fifo")
+        os.mkfifo(fifo)
+        for option, path in (("--ready-file", "/dev/full"), ("--ready-file", "/proc/none"), ("--log", fifo),
+                             ("--log", "/proc/none")):
+            result = self.weir("mount", option, path, self.source, self.point, status=1)
+            self.assertIn(path, result.errors)
+            self.assertIsNotNone(until(lambda: not is_mounted(self.point), 5), (option, path))
+
     def test_a_wrong_command_line_is_status_2(self):
         self.weir("mount", "--watchdog", "soon", self.source, self.point, status=2)
+        answer = self.weir("mount", "--json", "--watchdog", "soon", self.source, self.point, status=2).json
+        self.assertEqual(answer["error"]["class"], "ARG")
         self.weir("mount", "--ring-batch", "lax", self.source, self.point, status=2)
         self.weir("mount", "--read-only", "--read-write", self.source, self.point, status=2)
         self.weir("mount", self.source, status=2)
@@ -265,6 +276,79 @@ class End(MountTest):
             self.assertLess(time.monotonic() - start, 30)
         self.assertFalse(is_mounted(self.point))
         self.assertGone(pid)
+
+    def test_umount_of_the_uppermost_of_three(self):
+        pids = [self.mount("--nonempty") for _ in range(3)]
+        self.weir("umount", self.point)
+        self.assertGone(pids.pop())
+        self.weir("umount", "--force", self.point)
+        self.assertGone(pids.pop())
+        self.assertTrue(lives(pids[0]))
+        self.weir("umount", self.point)
+        self.assertGone(pids.pop())
+        self.assertFalse(is_mounted(self.point))
+
+    def test_the_mount_point_is_a_link(self):
+        link = self.path("link")
+        os.symlink(self.point, link)
+        for name in (link, self.point):
+            pid = self.weir("mount", "--json", self.source, link).json["pid"]
+            self.assertEqual(self.weir("status", "--json", name).json["pid"], pid)
+            self.weir("umount", name)
+            self.assertGone(pid)
+        pid = self.weir("mount", "--json", self.source, link).json["pid"]
+        os.kill(pid, signal.SIGTERM)
+        self.assertGone(pid)
+        self.assertFalse(is_mounted(self.point))
+
+    def test_the_mount_point_has_lines(self):
+        point = self.path("two\nlines %41 \\040 \udcff")
+        os.mkdir(point)
+        pid = self.weir("mount", "--json", self.source, point).json["pid"]
+        self.assertEqual(self.weir("status", "--json", point).json["pid"], pid)
+        self.weir("umount", point)
+        self.assertGone(pid)
+
+    def test_umount_kills_nobody_whom_another_user_names(self):
+        """The folder of the run files is another's: a FIFO in it is not waited for, a process in it not killed."""
+        theirs = self.path("theirs")
+        folder = os.path.join(theirs, "weir")
+        os.makedirs(folder)
+        with subprocess.Popen(["sleep", "60"]) as victim:
+            self.addCleanup(victim.kill)
+            with open(os.path.join(folder, f"{victim.pid}.pid"), "w", encoding="utf-8") as out:
+                out.write(f"{victim.pid}\n{self.point}\n")
+            os.mkfifo(os.path.join(folder, "1.pid"))
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(os.path.join(folder, f"{victim.pid}.sock"))
+                listener.listen()
+                os.chown(folder, 65534, 65534)
+                os.chmod(folder, 0o700)
+                pid = self.mount()
+                for words in (("status", self.point), ("umount", "--force", self.point)):
+                    result = subprocess.run([WEIR, *words], env={**os.environ, "XDG_RUNTIME_DIR": theirs}, timeout=20,
+                                            capture_output=True, check=False)
+                    self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertIsNone(victim.poll())
+            victim.kill()
+        self.assertGone(pid)
+
+    def test_umount_kills_nobody_who_has_a_dead_daemons_number(self):
+        pid = self.mount()
+        os.kill(pid, signal.SIGKILL)
+        self.assertIsNotNone(until(lambda: not lives(pid), 5))
+        with subprocess.Popen(["sleep", "60"]) as victim:
+            self.addCleanup(victim.kill)
+            self.assertIsNotNone(until(lambda: not os.path.exists(f"{RUN_DIR}/{pid}.pid"), 5))
+            for end, text in ((".pid", f"{victim.pid}\n{self.point}\n"), (".sock", "")):
+                path = f"{RUN_DIR}/{victim.pid}{end}"
+                with open(path, "w", encoding="utf-8") as out:
+                    out.write(text)
+                self.addCleanup(os.unlink, path)
+            self.weir("umount", "--force", self.point)
+            self.assertIsNone(victim.poll())
+            victim.kill()
+        self.assertFalse(is_mounted(self.point))
 
     def test_umount_of_what_is_no_mount(self):
         self.assertIn("no mount of weir", self.weir("umount", self.dir, status=1).errors)

@@ -37,6 +37,10 @@ static void defaults(void)
 	check_int(parse(&options, "weir-mount file:///data /mnt/w"), 0);
 	check_str(options.source, "/data");
 	check_str(options.dir, "/mnt/w");
+	check_int(parse(&options, "weir-mount file://localhost/a%20b%2Fc /mnt/w"), 0);
+	check_str(options.source, "/a b/c");
+	check_int(parse(&options, "weir-mount /a%20b /mnt/w"), 0);
+	check_str(options.source, "/a%20b");
 	check(!options.read_write && !options.direct_io && !options.strict && !options.nonempty &&
 	      !options.each_alone);
 	check(!options.foreground && !options.json && options.passthrough);
@@ -94,6 +98,8 @@ static void what_is_wrong_is_said(void)
 		{"weir-mount --threads 257 a b", "--threads"},
 		{"weir-mount --threads 3x a b", "--threads"},
 		{"weir-mount file:// b", "not empty"},
+		{"weir-mount file:///a%2 b", "two digits"},
+		{"weir-mount file:///a%00 b", "two digits"},
 	};
 	struct options options;
 
