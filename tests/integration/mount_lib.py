@@ -70,7 +70,7 @@ def bytes_read(pid):
 
 def mount_line(path):
     """The mount table's line of a mount point: (options, type, source, options of the file system)."""
-    with open("/proc/self/mountinfo", encoding="utf-8") as table:
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
         for line in table:
             fields = line.split()
             if fields[4] == path:
