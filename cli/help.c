@@ -33,6 +33,10 @@ const struct field help_environment[] = {
 	{"WEIR_3FS_NODE",
 	 "From which NUMA node rings of 3FS, and what is read through them, have their memory: auto (that of "
 	 "the thread that asks, while it has room), none, or a number (that one alone)."},
+	{"WEIR_3FS_SPIN_US",
+	 "For so many microseconds, at most 10000, who waits for a ring of 3FS looks for completions before it "
+	 "sleeps: quicker where the daemon is, for a processor that is kept busy (0; not where the process may "
+	 "use one processor only)."},
 	{"HF3FS_LIB_DIR, LD_LIBRARY_PATH",
 	 "Where the vendor's library is looked for, where WEIR_3FS_LIBRARY is vendor."},
 	{"HF3FS_USRBIO_DONT_CHECKFS_FOR_MP",

@@ -15,12 +15,14 @@
 
 #define THREADS_DEFAULT 16
 #define THREADS_MAX     256
+#define SPIN_MOST_NS    (10 * NS_PER_MS)
 
 enum choice {
 	OPTION_READ_WRITE = 256,
 	OPTION_READ_ONLY,
 	OPTION_RING_BATCH,
 	OPTION_RING_GATHER,
+	OPTION_RING_SPIN,
 	OPTION_WATCHDOG,
 	OPTION_SHUTDOWN,
 	OPTION_BUDGET,
@@ -42,6 +44,7 @@ static const struct option table[] = {
 	{"read-only", no_argument, NULL, OPTION_READ_ONLY},
 	{"ring-batch", required_argument, NULL, OPTION_RING_BATCH},
 	{"ring-gather", required_argument, NULL, OPTION_RING_GATHER},
+	{"ring-spin", required_argument, NULL, OPTION_RING_SPIN},
 	{"watchdog", required_argument, NULL, OPTION_WATCHDOG},
 	{"shutdown-timeout", required_argument, NULL, OPTION_SHUTDOWN},
 	{"budget", required_argument, NULL, OPTION_BUDGET},
@@ -69,6 +72,8 @@ static const char help[] =
 	"                           rest (relaxed)\n"
 	"  --ring-gather on|off     ends of large requests, where many are under way, are taken some\n"
 	"                           together, for fewer wake-ups (on)\n"
+	"  --ring-spin TIME         rings are looked at for so long before their server sleeps: quicker\n"
+	"                           answers for a processor, at most 10ms (0)\n"
 	"  --watchdog TIME          readers are freed when nothing moves for so long; 0: never (120s)\n"
 	"  --shutdown-timeout TIME  an end by SIGTERM takes no longer (30s)\n"
 	"  --budget SIZE            memory of the daemon's I/O engine\n"
@@ -121,11 +126,8 @@ static const struct unit size_units[] = {
 	{NULL, 0},
 };
 static const struct unit time_units[] = {
-	{"", (uint64_t)NS_PER_SEC},
-	{"s", (uint64_t)NS_PER_SEC},
-	{"ms", (uint64_t)NS_PER_MS},
-	{"m", 60 * (uint64_t)NS_PER_SEC},
-	{NULL, 0},
+	{"", (uint64_t)NS_PER_SEC},  {"s", (uint64_t)NS_PER_SEC},      {"ms", (uint64_t)NS_PER_MS},
+	{"us", (uint64_t)NS_PER_US}, {"m", 60 * (uint64_t)NS_PER_SEC}, {NULL, 0},
 };
 static const struct unit count_units[] = {{"", 1}, {NULL, 0}};
 
@@ -156,6 +158,15 @@ static int parse_time(const char *option, const char *value, int64_t *out, struc
 	return 0;
 }
 
+static int parse_spin(struct options *to, const char *value, struct weir_error *err)
+{
+	int ret = parse_time("ring-spin", value, &to->ring_spin_ns, err);
+
+	return !ret && to->ring_spin_ns > SPIN_MOST_NS
+		       ? wrong(err, "ring-spin", value, "a time of at most 10ms, like 50us")
+		       : ret;
+}
+
 static int parse_threads(struct options *to, const char *value, struct weir_error *err)
 {
 	uint64_t threads;
@@ -173,6 +184,8 @@ static int take_value(struct options *to, int option, const char *value, struct 
 		return parse_choice("ring-batch", value, "relaxed", "strict", &to->strict, err);
 	case OPTION_RING_GATHER:
 		return parse_choice("ring-gather", value, "on", "off", &to->each_alone, err);
+	case OPTION_RING_SPIN:
+		return parse_spin(to, value, err);
 	case OPTION_PASSTHROUGH:
 		return parse_choice("passthrough", value, "off", "auto", &to->passthrough, err);
 	case OPTION_WATCHDOG:

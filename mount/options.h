@@ -26,6 +26,7 @@ struct options {
 	bool nonempty;    /* mount over what is there */
 	bool strict;      /* --ring-batch=strict */
 	bool each_alone;  /* --ring-gather=off */
+	int64_t ring_spin_ns;
 	bool foreground;
 	bool json;
 

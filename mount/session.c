@@ -118,6 +118,7 @@ static int make_rings(struct mount *mount, struct weir_error *err)
 		.read_only = !mount->options->read_write,
 		.strict = mount->options->strict,
 		.each_alone = mount->options->each_alone,
+		.spin_ns = mount->options->ring_spin_ns,
 		.name_gone = notifier_name_gone,
 		.name_gone_arg = &mount->front.notifier,
 	};

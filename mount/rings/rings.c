@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "io/usrbio/guard.h"
 #include "io/usrbio/shm.h"
+#include "io/usrbio/spin.h"
 
 void rings_look(void *arg)
 {
@@ -47,6 +48,7 @@ static int start_servers(struct rings *rings, struct weir_error *err)
 		server->which = (enum usrbio_bell)i;
 		server->read_only = rings->opts.read_only;
 		server->each_alone = rings->opts.each_alone;
+		server->spin_ns = usrbio_spin_allowed(rings->opts.spin_ns);
 		ret = server_start(server, rings->opts.ctx, err);
 		if (ret)
 			return ret;

@@ -6,6 +6,8 @@
  * who adds or removes a ring, and by the time of the next look: a ring's queue is looked at without a
  * bell every 10 ms while any ring of the priority is active, every 100 ms otherwise.
  *
+ * Where it was told to spin (--ring-spin) it goes on looking for a moment after it had something to do.
+ *
  * The bell is everybody's.  Who rings it without need costs a look each time, so that looks which find
  * nothing are held to a few for each one that finds something; above that the thread naps.
  */
@@ -220,6 +222,8 @@ static void post_owed(struct server *server, bool idle, int64_t now_ns)
 /* How long to wait for ends of requests. */
 static int64_t patience(const struct server *server, int64_t next_ns)
 {
+	if (server->spin_ns && server->awake_ns - server->active_ns < server->spin_ns)
+		return 0;
 	if (list_empty(&server->touched))
 		return next_ns == NEVER ? WEIR_FOREVER : next_ns;
 	return server->only_deep ? min_of(next_ns, server->owed_since_ns + OWED_NS) : 0;
@@ -241,7 +245,7 @@ static void step(struct server *server, int64_t *last_ns)
 		server_settle(server, ios, n);
 	post_owed(server, owing && n == 0 && !server->backlog, now_ns);
 	look_around(server);
-	rang = bell_drain(server->bell) > 0 || (n && server_has_news(server));
+	rang = bell_drain(server->bell) > 0 || server_has_news(server);
 	if (n)
 		server->active_ns = now_ns;
 	if (list_empty(&server->rings) || (!rang && now_ns < next && !(n && server->limited)))

@@ -124,7 +124,8 @@ struct server {
 	struct bell *bell; /* borrowed */
 	enum usrbio_bell which;
 	bool read_only, strict, each_alone, started;
-	bool attends; /* the thread that serves is the one that the feed sleeps on */
+	int64_t spin_ns; /* looks for so long before it sleeps; 0: not */
+	bool attends;    /* the thread that serves is the one that the feed sleeps on */
 	pthread_t thread;
 
 	struct lock lock; /* of these two */

@@ -51,6 +51,7 @@ struct virt_opts {
 	bool read_only;         /* write rings answer -EROFS */
 	bool strict;            /* ring-batch: positive depths wait for ever for a full batch */
 	bool each_alone;        /* ring-gather=off: large requests, too, are answered one by one */
+	int64_t spin_ns;        /* ring-spin: servers look for so long before they sleep; 0: not */
 	uint64_t bytes_per_uid; /* registered at once; 0: as much as the machine has memory */
 	const char *shm;        /* NULL: "/dev/shm"; tests have their own */
 

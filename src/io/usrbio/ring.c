@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Waiting: look at the ring; where there is not enough, drain the semaphore, look once more, and sleep on
- * it for a slice.  A post that comes between the look and the sleep makes the sleep end at once; one
+ * Waiting: look at the ring, for a moment where that was asked for (spin.h); where there is not enough, drain
+ * the semaphore, look once more, and sleep on it for a slice.  A post that comes between the look and the sleep makes the sleep end at once; one
  * that never comes costs a slice.  Between slices the waiter looks at what the session's prober
  * found, and never touches the mount itself.
  */
@@ -16,6 +16,7 @@
 #include "base/size.h"
 #include "io/usrbio/shm.h"
 #include "io/usrbio/signal.h"
+#include "io/usrbio/spin.h"
 
 #define SLICE_NS   (100 * NS_PER_MS)
 #define SILENCE_NS (60 * NS_PER_SEC)
@@ -28,6 +29,7 @@ struct usrbio_ring {
 	struct usrbio_sem *bell; /* the session's */
 	struct usrbio_client client;
 	_Atomic bool woken;
+	int64_t spin_ns;
 
 	/* The waiting thread's. */
 	int64_t quiet_since; /* when requests were first seen in flight without progress; 0: not */
@@ -66,6 +68,14 @@ static int make_memory(struct usrbio_ring *ring, const struct usrbio_ring_opts *
 	if (usrbio_client_init(&ring->client, ring->shm.memory, opts->entries))
 		return error_nomem(err, usrbio_session_mount(ring->session), "a ring");
 	return 0;
+}
+
+static int set_spin(struct usrbio_ring *ring, int64_t asked_ns, struct weir_error *err)
+{
+	int ret = asked_ns ? 0 : usrbio_spin_wanted(&asked_ns, err);
+
+	ring->spin_ns = usrbio_spin_allowed(asked_ns);
+	return ret;
 }
 
 static void fill_key(struct usrbio_key *key, const struct usrbio_ring_opts *opts)
@@ -129,7 +139,9 @@ int usrbio_ring_create(struct usrbio_session *session, const struct usrbio_ring_
 	usrbio_session_ref(session);
 	ring->session = session;
 	ring->sys = usrbio_session_sys(session);
-	ret = fill_ring(ring, opts, err);
+	ret = set_spin(ring, opts->spin_ns, err);
+	if (!ret)
+		ret = fill_ring(ring, opts, err);
 	if (ret) {
 		release(ring);
 		return ret;
@@ -288,6 +300,9 @@ static void sleep_a_slice(struct waiting *waiting, int64_t now)
 	struct usrbio_sem *done = ring->client.view.done;
 	int64_t until = min_of(waiting->deadline_ns, now + SLICE_NS);
 
+	if (ring->spin_ns && usrbio_spin(ring->sys, &ring->client, &ring->woken,
+					 min_of(waiting->deadline_ns, now + ring->spin_ns)))
+		return;
 	usrbio_sem_drain(done);
 	if (usrbio_client_ready(&ring->client) ||
 	    atomic_load_explicit(&ring->woken, memory_order_acquire))

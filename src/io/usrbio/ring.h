@@ -28,6 +28,7 @@ struct usrbio_ring_opts {
 	uint64_t flags; /* USRBIO_FLAG_* */
 	int node;       /* NUMA node; < 0: first touch decides */
 	mode_t mode;    /* 0: 0600 */
+	int64_t spin_ns; /* a wait looks for so long before it sleeps; 0: WEIR_3FS_SPIN_US says, or not */
 };
 
 /* One request; lengths are checked against the iov's bytes. */

@@ -45,6 +45,7 @@ static void defaults(void)
 	      !options.each_alone);
 	check(!options.foreground && !options.json && options.passthrough);
 	check_int(options.allow_other, geteuid() == 0);
+	check_int(options.ring_spin_ns, 0);
 	check_int(options.watchdog_ns, 120000000000);
 	check_int(options.shutdown_ns, 30000000000);
 	check(!options.log && !options.ready_file);
@@ -56,7 +57,8 @@ static void each_option(void)
 
 	check_int(
 		parse(&options,
-		      "weir-mount --read-write --ring-batch=strict --ring-gather off --watchdog 2s "
+		      "weir-mount --read-write --ring-batch=strict --ring-gather off --ring-spin 50us "
+		      "--watchdog 2s "
 		      "--shutdown-timeout=250ms --budget 64MiB --threads 3 --direct-io "
 		      "--allow-other --passthrough off --foreground --ready-file /r --log /l "
 		      "--json --nonempty data /dev/fd/5"),
@@ -64,6 +66,7 @@ static void each_option(void)
 	check(options.read_write && options.strict && options.each_alone && options.direct_io &&
 	      options.allow_other);
 	check(!options.passthrough && options.foreground && options.json && options.nonempty);
+	check_int(options.ring_spin_ns, 50000);
 	check_int(options.watchdog_ns, 2000000000);
 	check_int(options.shutdown_ns, 250000000);
 	check_int(options.budget_bytes, 64 << 20);
@@ -89,6 +92,8 @@ static void what_is_wrong_is_said(void)
 		{"weir-mount --nothing a b", "--nothing"},
 		{"weir-mount --ring-batch=loose a b", "relaxed or strict"},
 		{"weir-mount --passthrough=on a b", "off or auto"},
+		{"weir-mount --ring-spin 11ms a b", "at most 10ms"},
+		{"weir-mount --ring-spin soon a b", "--ring-spin"},
 		{"weir-mount --watchdog -1s a b", "--watchdog"},
 		{"weir-mount --watchdog 10parsecs a b", "--watchdog"},
 		{"weir-mount --watchdog 99999999999999s a b", "--watchdog"},

@@ -2,11 +2,12 @@
 /*
  * pace - what serving rings costs, a client in one process and the server in another, without FUSE
  *
- *	pace FILE [BLOCK [DEPTH [COUNT [random]]]]
+ *	pace FILE [BLOCK [DEPTH [COUNT [random|- [SPIN]]]]]
  *
  * COUNT blocks of FILE (rounded down to what it has) into an iov of DEPTH blocks, DEPTH at once.  Prints
  * one line of JSON: time, processor time of each side, and futex system calls of each; at a DEPTH of 1 the
- * median of one read, too, and of a pread by the client itself.  bench/ring runs it.
+ * median of one read, too, and of a pread by the client itself.  SPIN: both sides look for so many
+ * microseconds before they sleep.  bench/ring runs it.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@
 #include "base/clock.h"
 #include "base/size.h"
 #include "client.h"
+#include "io/usrbio/spin.h"
 #include "lib/check.h"
 
 #define INO UINT64_C(77)
@@ -29,6 +31,7 @@ struct pace {
 	uint64_t block, count, file_blocks;
 	uint32_t depth;
 	bool random;
+	int64_t spin_ns;
 	struct ring_client ring;
 	struct shared iov;
 	uint64_t started, ended, state;
@@ -100,6 +103,8 @@ static void wait_for_some(const struct sys *sys, struct pace *pace)
 {
 	struct usrbio_sem *done = pace->ring.end.view.done;
 
+	if (pace->spin_ns && usrbio_spin(sys, &pace->ring.end, NULL, sys->now_ns() + pace->spin_ns))
+		return;
 	usrbio_sem_drain(done);
 	if (!usrbio_client_ready(&pace->ring.end))
 		(void)!usrbio_sem_wait(sys, done, sys->now_ns() + NS_PER_SEC);
@@ -268,12 +273,14 @@ int main(int argc, char **argv)
 		pace.depth = (uint32_t)strtoul(argv[3], NULL, 0);
 	if (argc > 4)
 		pace.count = strtoull(argv[4], NULL, 0);
-	pace.random = argc > 5;
+	pace.random = argc > 5 && strcmp(argv[5], "random") == 0;
+	if (argc > 6)
+		pace.spin_ns = usrbio_spin_allowed(strtol(argv[6], NULL, 0) * NS_PER_US);
 	sys.futex = count_futex;
 	sys.futex_wake_op = count_wake_op;
 	fd = open(argv[1], O_RDONLY | O_CLOEXEC);
 	check(fd >= 0);
-	rig_start(&rig, &(struct virt_opts){.sys = &sys});
+	rig_start(&rig, &(struct virt_opts){.sys = &sys, .spin_ns = pace.spin_ns});
 	set_up(&rig, &pace, fd);
 	measure(&sys, &pace);
 	ring_close(&rig, &pace.ring);

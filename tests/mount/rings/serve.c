@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/compiler.h"
+#include "io/usrbio/spin.h"
 #include "lib/check.h"
 #include "lib/pattern.h"
 #include "setting.h"
@@ -169,6 +170,51 @@ static void a_server_that_is_awake_need_not_be_told(void)
 	check(spared > 0);
 	/* One that was lost is found after 10 ms; a busy machine may take as long now and then. */
 	check(late <= spared / 3);
+	setting_end(&at);
+}
+
+static _Atomic unsigned futex_calls;
+
+static int count_futex(uint32_t *word, int op, uint32_t value, const struct timespec *until,
+		       uint32_t mask)
+{
+	futex_calls++;
+	return sys_real()->futex(word, op, value, until, mask);
+}
+
+/* Of the client's side. */
+static void read_looking(const struct sys *sys, int64_t spin_ns)
+{
+	struct ask ask = {.iov = &at.iov, .file = FILE_1, .length = 64};
+	struct usrbio_cqe cqe;
+
+	check(ring_ask(&at.reads, &ask) >= 0);
+	if (usrbio_client_must_tell(&at.reads.end)) {
+		futex_calls++;
+		usrbio_sem_post(sys_real(), at.reads.bell.sem);
+	}
+	if (!usrbio_spin(sys, &at.reads.end, NULL, sys->now_ns() + spin_ns))
+		futex_calls++;
+	check_int(ring_reap(&at.reads, &cqe, 1, 5000), 1);
+}
+
+static void both_sides_look_and_no_call_is_made(void)
+{
+	int64_t spin_ns = usrbio_spin_allowed(5 * NS_PER_MS);
+	struct sys sys = *sys_real();
+	int without = 0;
+
+	if (!spin_ns)
+		skip("one processor");
+	sys.futex = count_futex;
+	setting_make(&at, &(struct virt_opts){.sys = &sys, .spin_ns = spin_ns}, 4);
+	for (int i = 0; i < 500; i++) {
+		unsigned before = futex_calls;
+
+		read_looking(&sys, spin_ns);
+		without += futex_calls == before;
+	}
+	check(without > 100); /* a busy machine takes a processor away now and then */
 	setting_end(&at);
 }
 
@@ -480,6 +526,7 @@ int main(int argc, char **argv)
 		TEST(UB_24_RG_33_each_completes_once_over_wrap_around),
 		TEST(UB_29_RG_25_queued_without_a_bell_is_found),
 		TEST(a_server_that_is_awake_need_not_be_told),
+		TEST(both_sides_look_and_no_call_is_made),
 		TEST(a_mark_that_lies_costs_a_look),
 		TEST(RG_24_a_client_that_never_collects_stops_its_own_ring_only),
 		TEST(UB_30_RG_32_depth_4_in_both_modes),
