@@ -19,6 +19,7 @@ enum weir_dest_kind {
 	WEIR_DEST_HOST = 1,       /* the caller's memory */
 	WEIR_DEST_CUDA = 2,       /* the caller's memory of a CUDA device */
 	WEIR_DEST_CUDA_ALLOC = 3, /* likewise of a device; weir allocates, and hands out a buffer */
+	WEIR_DEST_NONE = 4,       /* nobody: bytes are read, counted and dropped */
 };
 
 /* Nothing on any stream has to be waited for. */
@@ -68,6 +69,13 @@ WEIR_API int weir_dest_find(struct weir_ctx *ctx, void *memory, uint64_t size_by
 
 /* Memory that weir allocates on that device, aligned to 256 bytes or more. */
 WEIR_API struct weir_dest weir_dest_cuda_alloc(int device);
+
+/*
+ * For who wants to know that bytes can be read, how fast, or to have them in a cache on the way.  They are
+ * read like others and checked like others; the completion has their count, and neither data nor a
+ * buffer.  What that takes of memory does not grow with the extent.
+ */
+WEIR_API struct weir_dest weir_dest_none(void);
 
 #ifdef __cplusplus
 }

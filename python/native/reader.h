@@ -29,8 +29,8 @@ enum reader_policy {
 
 #define READER_BUCKETS 256
 
-/* How often a waiting call asks whether it shall end. */
-#define READER_ASK_NS INT64_C(20000000)
+/* How often a waiting call asks whether it shall end: soon for who types, seldom for who waits. */
+#define READER_ASK_NS INT64_C(100000000)
 
 /* What a caller that wants to end waits for what is under way, and then for memory that is lent. */
 #define READER_END_NS  INT64_C(20000000)

@@ -3,8 +3,7 @@
  * One range of one file.
  *
  * The range is cut at the file's end as it was when the file was opened, so that what arrives is exactly
- * that, or an error, and memory behind it is not touched.  Bytes for nobody pass through a few
- * buffers of the library's.
+ * that, or an error, and memory behind it is not touched.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -15,13 +14,11 @@
 #define MIB UINT64_C(1048576)
 
 /*
- * Bytes that are dropped: a request for each piece, four pieces under way, a gigabyte in one transfer.  By
- * rings a request costs more than its bytes do, so there the pieces fill the window that the caller has
- * provided for: half of it each.
+ * Bytes that are dropped: by rings a request costs more than its bytes do, so there each fills the window
+ * that the caller has provided for.
  */
-#define DROP_PIECE    (2 * MIB)
-#define DROP_RING_MAX (32 * MIB)
-#define DROP_SEGMENT  (1024 * MIB)
+#define DROP_RING_LEAST (1 * MIB) /* what the engine asks for by itself */
+#define DROP_RING_MAX   (64 * MIB)
 
 /* The engine asks for no more than this at once by itself. */
 #define CHUNK_MATTERS (512 << 10)
@@ -42,19 +39,16 @@ static void set_transfer(struct reader_call *call, struct weir_transfer *transfe
 		weir_transfer_cancel(transfer);
 }
 
-/* How a transfer goes about it; zero: as the context has it. */
-struct manner {
-	uint64_t budget_bytes, request_bytes;
-};
-
-/* Starts the plan's transfer where it can be cancelled; takes the plan over in any case. */
-static int start(struct reader_call *call, struct weir_plan *plan, struct manner manner,
+/*
+ * Starts the plan's transfer where it can be cancelled; takes the plan over in any case.  request_bytes: 0: as
+ * the engine thinks best.
+ */
+static int start(struct reader_call *call, struct weir_plan *plan, uint64_t request_bytes,
 		 struct weir_transfer **out)
 {
 	struct weir_transfer_opts opts = {
 		.size = sizeof(opts),
-		.request_bytes = manner.request_bytes,
-		.budget_bytes = manner.budget_bytes,
+		.request_bytes = request_bytes,
 		.timeout_ns = call->deadline_ns == WEIR_FOREVER ? 0 : reader_time_left(call),
 	};
 	int ret = weir_transfer_start(plan, NULL, &opts, out, call->err);
@@ -86,7 +80,9 @@ static int wait(struct reader_call *call, struct weir_transfer *transfer, struct
 		unsigned max)
 {
 	for (;;) {
-		int ret = weir_transfer_wait(transfer, done, max, READER_ASK_NS, call->err);
+		int ret = weir_transfer_wait(transfer, done, max,
+					     call->ending_ns ? READER_END_NS : READER_ASK_NS,
+					     call->err);
 
 		if (reader_interrupted(call))
 			weir_transfer_cancel(transfer);
@@ -127,22 +123,6 @@ static uint64_t min_of(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-/* Pieces for nobody; tagged by nothing. */
-static int plan_dropped(struct weir_plan *plan, struct weir_object *object, uint64_t offset,
-			uint64_t length, uint64_t most, struct weir_error *err)
-{
-	int ret = 0;
-
-	while (ret == 0 && length > 0) {
-		uint64_t piece = min_of(length, most - offset % most);
-
-		ret = weir_plan_range(plan, object, offset, piece, weir_dest_alloc(), 0, err);
-		offset += piece;
-		length -= piece;
-	}
-	return ret;
-}
-
 /*
  * Where somebody has asked for the window's address he may look there for what was downloaded: as much of
  * the end as the last window held.
@@ -175,13 +155,6 @@ static bool is_by_rings(const struct weir_object *object)
 	return strcmp(weir_object_scheme(object), "3fs") == 0;
 }
 
-static uint64_t piece_bytes(const struct reader *reader, const struct weir_object *object)
-{
-	uint64_t half = min_of(reader->window_bytes / 2, DROP_RING_MAX) / MIB * MIB;
-
-	return is_by_rings(object) && half > DROP_PIECE ? half : DROP_PIECE;
-}
-
 /* To an address whose kind of memory is asked for: the device's default stream comes first. */
 static int plan_kept(struct reader_call *call, struct weir_plan *plan, struct weir_object *object,
 		     void *memory, uint64_t offset, uint64_t length)
@@ -193,24 +166,20 @@ static int plan_kept(struct reader_call *call, struct weir_plan *plan, struct we
 }
 
 /* A chunk is the most that one request asks for; where it is large, the engine asks for less. */
-static struct manner manner_of(uint64_t piece, bool dropped, int64_t chunk)
+static uint64_t request_bytes(const struct reader_call *call, const struct weir_object *object,
+			      bool dropped, int64_t chunk)
 {
-	struct manner manner = {0};
-
-	if (dropped) {
-		manner.budget_bytes = piece > DROP_PIECE ? 2 * piece : 4 * piece;
-		manner.request_bytes = piece > DROP_PIECE ? piece : 0;
-	}
 	if (chunk > 0 && chunk < CHUNK_MATTERS)
-		manner.request_bytes = chunk > CHUNK_LEAST ? (uint64_t)chunk : CHUNK_LEAST;
-	return manner;
+		return chunk > CHUNK_LEAST ? (uint64_t)chunk : CHUNK_LEAST;
+	if (dropped && is_by_rings(object) && call->reader->window_bytes > DROP_RING_LEAST)
+		return min_of(call->reader->window_bytes, DROP_RING_MAX);
+	return 0;
 }
 
 /* Bytes to memory, or, where that is NULL, to nobody; adds them up. */
 static int move(struct reader_call *call, struct weir_object *object, void *memory, uint64_t offset,
 		uint64_t length, int64_t chunk, uint64_t *bytes)
 {
-	uint64_t piece = piece_bytes(call->reader, object);
 	struct weir_transfer *transfer;
 	struct weir_plan *plan;
 	int ret = weir_plan_create(call->reader->ctx, &plan, call->err);
@@ -220,12 +189,12 @@ static int move(struct reader_call *call, struct weir_object *object, void *memo
 	if (memory)
 		ret = plan_kept(call, plan, object, memory, offset, length);
 	else
-		ret = plan_dropped(plan, object, offset, length, piece, call->err);
+		ret = weir_plan_range(plan, object, offset, length, weir_dest_none(), 0, call->err);
 	if (ret < 0) {
 		weir_plan_destroy(plan);
 		return ret;
 	}
-	ret = start(call, plan, manner_of(piece, !memory, chunk), &transfer);
+	ret = start(call, plan, request_bytes(call, object, !memory, chunk), &transfer);
 	return ret < 0 ? ret : finish(call, transfer, drain(call, transfer, bytes));
 }
 
@@ -233,19 +202,17 @@ static int move(struct reader_call *call, struct weir_object *object, void *memo
 static int download(struct reader_call *call, struct weir_object *object,
 		    const struct reader_range *range, uint64_t length, uint64_t *bytes)
 {
-	uint64_t offset = (uint64_t)range->offset, end = offset + length;
+	uint64_t offset = (uint64_t)range->offset;
 	void *window = window_of(call->reader);
 	uint64_t kept = window ? kept_bytes(call->reader, range, length) : 0;
+	uint64_t dropped = length - kept;
 	int ret = 0;
 
-	while (ret == 0 && offset < end - kept) {
-		uint64_t segment = min_of(end - kept - offset, DROP_SEGMENT);
-
-		ret = move(call, object, NULL, offset, segment, range->chunk, bytes);
-		offset += segment;
-	}
-	return ret == 0 && kept ? move(call, object, window, offset, kept, range->chunk, bytes)
-				: ret;
+	if (dropped)
+		ret = move(call, object, NULL, offset, dropped, range->chunk, bytes);
+	if (ret == 0 && kept)
+		ret = move(call, object, window, offset + dropped, kept, range->chunk, bytes);
+	return ret;
 }
 
 static int fetch(struct reader_call *call, struct weir_object *object,

@@ -32,7 +32,7 @@ int berth_find(struct weir_plan *plan, const struct weir_dest *dest, struct bert
 			     .allocate = dest->kind == WEIR_DEST_CUDA_ALLOC};
 
 	*out = NULL;
-	if (dest->kind == WEIR_DEST_ALLOC || dest->kind == WEIR_DEST_HOST)
+	if (dest->kind != WEIR_DEST_CUDA && dest->kind != WEIR_DEST_CUDA_ALLOC)
 		return 0;
 	if (dest->device < 0)
 		return error_set(err, WEIR_ARG, NULL, "cuda:%d: there is no such device",

@@ -78,6 +78,11 @@ static int cut_sweeps(struct weir_transfer *transfer, struct batch *batch, struc
 	return 0;
 }
 
+static bool wants_memory(const struct extent *extent)
+{
+	return extent->allocate && !extent->nobody && !extent->berth && !extent->hopeless;
+}
+
 /* What weir is about to allocate, held against what there is. */
 static int check_memory(const struct weir_transfer *transfer, const struct weir_plan *plan,
 			struct weir_error *err)
@@ -86,8 +91,8 @@ static int check_memory(const struct weir_transfer *transfer, const struct weir_
 	uint64_t bytes = 0;
 
 	for (uint64_t i = 0; i < plan->count; i++)
-		if (plan->extents[i].allocate && !plan->extents[i].berth &&
-		    !plan->extents[i].hopeless && !size_add(bytes, plan->extents[i].length, &bytes))
+		if (wants_memory(&plan->extents[i]) &&
+		    !size_add(bytes, plan->extents[i].length, &bytes))
 			bytes = UINT64_MAX;
 	bytes = min_of(bytes, budget_limit(transfer->budget));
 	pool_usage(transfer->ctx->pool, &usage);

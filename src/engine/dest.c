@@ -32,6 +32,11 @@ struct weir_dest weir_dest_cuda_alloc(int device)
 		.kind = WEIR_DEST_CUDA_ALLOC, .stream = WEIR_CUDA_NO_STREAM, .device = device};
 }
 
+struct weir_dest weir_dest_none(void)
+{
+	return (struct weir_dest){.kind = WEIR_DEST_NONE};
+}
+
 int weir_dest_find(struct weir_ctx *ctx, void *memory, uint64_t size_bytes, void *stream,
 		   struct weir_dest *out, struct weir_error *err)
 {

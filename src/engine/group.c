@@ -133,7 +133,11 @@ void group_add(struct group *group, struct sweep *sweep)
 	list_push(&group->ready[sweep->class_], &sweep->ready);
 	list_push(&group->all, &sweep->all);
 	lock_drop(&group->lock);
-	group_wake(group);
+	if (group->source->ops->features & SOURCE_ONE_DIRECT_LANE)
+		lane_wake(
+			group->lanes[0]); /* it wakes the others where there is something to copy */
+	else
+		group_wake(group);
 }
 
 void group_remove(struct group *group, struct sweep *sweep)

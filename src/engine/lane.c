@@ -21,6 +21,7 @@
 #include "engine/ferry.h"
 #include "engine/kept.h"
 #include "engine/rest.h"
+#include "engine/settle.h"
 #include "engine/staging.h"
 #include "engine/transfer.h"
 
@@ -36,6 +37,7 @@ struct lane {
 	uint32_t index;
 	struct source_lane *core; /* owned */
 	struct staging staging;
+	struct sink sink;
 	bool registered;
 	struct kept kept;
 	_Atomic(struct ferry *) ferry; /* owned; NULL: no device was named to its group */
@@ -101,6 +103,11 @@ char *lane_slot_take(struct lane *lane, bool far, uint64_t bytes)
 	return slot;
 }
 
+struct sink *lane_sink(struct lane *lane)
+{
+	return &lane->sink;
+}
+
 /* ---- Making and ending ---- */
 
 static int create_parts(struct lane *lane, struct weir_error *err)
@@ -128,6 +135,8 @@ int lane_create(struct group *group, uint32_t index, struct lane **out, struct w
 		return error_nomem(err, NULL, "a lane");
 	lane->group = group;
 	lane->index = index;
+	sink_init(&lane->sink, group->ctx->budget, group->pool ? group->pool : group->ctx->pool,
+		  group->pool != NULL);
 	list_init(&lane->idle);
 	list_init(&lane->flying);
 	if (limit != BUDGET_NONE)
@@ -212,6 +221,7 @@ void lane_destroy(struct lane *lane)
 		return;
 	ferry_destroy(ferry_of(lane));
 	staging_fini(&lane->staging);
+	sink_fini(&lane->sink);
 	free(lane->parts);
 	free(lane);
 }
@@ -328,39 +338,7 @@ static bool land(struct lane *lane, struct part *part, struct extent **finished)
 	return true;
 }
 
-/* ---- Settle ---- */
-
-/* The object that was looked at last in this step: neighbours that landed together ask once. */
-struct version_check {
-	const struct weir_object *object;
-	int code;
-};
-
-static int check_version(const struct extent *extent, struct version_check *checked)
-{
-	struct source_object *object = extent->object->core;
-
-	if (extent->write || extent->length == 0)
-		return 0;
-	if (checked->object != extent->object) {
-		checked->object = extent->object;
-		checked->code = object->source->ops->check(object, NULL);
-	}
-	return checked->code;
-}
-
-static void settle_finished(struct weir_transfer *transfer, struct extent *finished,
-			    struct version_check *checked)
-{
-	bool live = transfer->opts.flags & WEIR_TRANSFER_LIVE;
-
-	while (finished) {
-		struct extent *extent = finished;
-
-		finished = extent->next_finished;
-		transfer_settle(transfer, extent, live ? 0 : check_version(extent, checked));
-	}
-}
+/* ---- Ending ---- */
 
 static void part_free(struct lane *lane, struct part *part)
 {
@@ -368,7 +346,10 @@ static void part_free(struct lane *lane, struct part *part)
 		ferry_slot_give(ferry_of(lane), part->slot);
 	else if (part->slot)
 		staging_give(&lane->staging, part->slot);
+	if (part->sunk)
+		sink_give(&lane->sink, part->sunk);
 	part->slot = NULL;
+	part->sunk = 0;
 	list_remove(&part->link);
 	list_push_front(&lane->idle, &part->link);
 	lane->flying_count--;
@@ -379,7 +360,7 @@ static void let_go(struct lane *lane, struct part *part, struct extent *finished
 {
 	struct weir_transfer *transfer = part->sweep->transfer;
 
-	settle_finished(transfer, finished, checked);
+	settle_all(transfer, finished, checked);
 	group_unfly(lane->group, part);
 	part_free(lane, part);
 	transfer_let_go(transfer);

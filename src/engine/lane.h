@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "engine/group.h"
+#include "engine/sink.h"
 #include "engine/sweep.h"
 
 int lane_create(struct group *group, uint32_t index, struct lane **out, struct weir_error *err);
@@ -39,6 +40,8 @@ int64_t lane_next_ns(struct lane *lane);
 
 /* For the planner: may it take requests that cost no processor?  Staging. */
 bool lane_may_read_direct(const struct lane *lane);
+/* Where bytes go that nobody wants. */
+struct sink *lane_sink(struct lane *lane);
 /* far: pinned memory, for bytes that cross to or from a device. */
 uint64_t lane_slot_bytes(const struct lane *lane, bool far);
 char *lane_slot_take(struct lane *lane, bool far,

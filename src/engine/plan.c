@@ -111,7 +111,8 @@ static int grow(struct weir_plan *plan, void **array, uint64_t count, uint64_t *
 
 static bool allocates(const struct weir_dest *dest)
 {
-	return dest->kind == WEIR_DEST_ALLOC || dest->kind == WEIR_DEST_CUDA_ALLOC;
+	return dest->kind == WEIR_DEST_ALLOC || dest->kind == WEIR_DEST_CUDA_ALLOC ||
+	       dest->kind == WEIR_DEST_NONE;
 }
 
 /* Tells of a destination that does not fit what is wrong with it. */
@@ -120,7 +121,7 @@ refuse_dest(const struct extent *extent, const struct weir_dest *dest, struct we
 {
 	const char *uri = extent->object->core->uri;
 
-	if (dest->kind < WEIR_DEST_ALLOC || dest->kind > WEIR_DEST_CUDA_ALLOC)
+	if (dest->kind < WEIR_DEST_ALLOC || dest->kind > WEIR_DEST_NONE)
 		return error_set(err, WEIR_ARG, uri, "%s: %d is not a kind of destination", uri,
 				 dest->kind);
 	if (!allocates(dest) && dest->size_bytes != extent->length)
@@ -217,6 +218,7 @@ static inline int add_read(struct weir_plan *plan, struct extent *extent,
 				 "%s: is being written, and cannot be read before its commit",
 				 extent->object->core->uri);
 	extent->allocate = allocates(dest);
+	extent->nobody = dest->kind == WEIR_DEST_NONE;
 	extent->memory = extent->allocate ? NULL : dest->memory;
 	extent->align = dest->align;
 	if (dest->kind >= WEIR_DEST_CUDA && (ret = berth_find(plan, dest, &extent->berth, err)) < 0)

@@ -46,7 +46,9 @@ struct extent {
 	uint32_t stride_first, align;
 	uint8_t stride_count;
 	uint8_t class_; /* as sorted: enum sweep_class */
-	bool write, allocate;
+	bool write;
+	bool allocate; /* weir has the memory, not the caller */
+	bool nobody;   /* and nobody gets it: the bytes are counted */
 	bool far;      /* only its device reaches the memory: bytes cross by ferry */
 	bool hopeless; /* reaches past the end, and that is not allowed: gets no memory */
 

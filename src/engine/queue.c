@@ -117,12 +117,15 @@ bool queue_sleep(struct weir_queue *queue, int64_t deadline_ns)
 	return in_time;
 }
 
-/* Takes out those of a transfer, or the one that is named.  With the lock held. */
+/* Takes out those of a transfer, or the one that is named. */
 static void take_out(struct weir_queue *queue, const struct weir_transfer *transfer,
 		     const struct completion *one)
 {
 	struct completion **at = &queue->first;
+	bool was_full;
 
+	lock_take(&queue->lock);
+	was_full = queue->count >= queue->capacity;
 	while (*at) {
 		struct completion *completion = *at;
 
@@ -136,22 +139,20 @@ static void take_out(struct weir_queue *queue, const struct weir_transfer *trans
 	}
 	queue->last = at;
 	signal_fd(queue);
+	was_full = was_full && queue->count < queue->capacity;
+	lock_drop(&queue->lock);
+	if (was_full)
+		ctx_wake(queue->ctx); /* others may have waited for the room */
 }
 
 void queue_forget(struct weir_queue *queue, const struct weir_transfer *transfer)
 {
-	lock_take(&queue->lock);
 	take_out(queue, transfer, NULL);
-	lock_drop(&queue->lock);
-	ctx_wake(queue->ctx); /* others may have waited for the room */
 }
 
 void queue_withdraw(struct weir_queue *queue, const struct completion *completion)
 {
-	lock_take(&queue->lock);
 	take_out(queue, NULL, completion);
-	lock_drop(&queue->lock);
-	ctx_wake(queue->ctx); /* others may have waited for the room */
 }
 
 bool queue_full(const struct weir_queue *queue)

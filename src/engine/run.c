@@ -39,8 +39,8 @@ static uint64_t block_of(const struct extent *extent)
 static bool joins(const struct extent *last, const struct extent *next, uint64_t start,
 		  uint64_t end, uint64_t limit_bytes)
 {
-	return next->allocate && !next->berth && !next->hopeless && !needs_own(next) &&
-	       next->object == last->object && next->class_ == last->class_ &&
+	return next->allocate && !next->nobody && !next->berth && !next->hopeless &&
+	       !needs_own(next) && next->object == last->object && next->class_ == last->class_ &&
 	       next->offset >= end && next->offset - end <= GAP_MAX &&
 	       next->offset + next->length - start <= limit_bytes;
 }
@@ -63,8 +63,9 @@ static uint32_t cut_chunk(const struct weir_plan *plan, uint32_t at, uint64_t li
 		const struct extent *next = &plan->extents[plan->order[at + run->count]];
 		uint64_t start = round_up(run->bytes, align_on_device(next));
 
-		if (!next->allocate || next->berth != extent->berth || next->hopeless ||
-		    next->class_ != extent->class_ || start > most || next->length > most - start)
+		if (!next->allocate || next->nobody || next->berth != extent->berth ||
+		    next->hopeless || next->class_ != extent->class_ || start > most ||
+		    next->length > most - start)
 			break;
 		if (next->length)
 			run->bytes = start + next->length;
@@ -108,7 +109,7 @@ static bool wants_run(const struct weir_plan *plan, uint32_t at)
 {
 	const struct extent *extent = &plan->extents[plan->order[at]];
 
-	return extent->allocate && !extent->hopeless && extent->length > 0;
+	return extent->allocate && !extent->nobody && !extent->hopeless && extent->length > 0;
 }
 
 static void cut_runs(struct weir_plan *plan, uint64_t limit_bytes, struct runs *runs)

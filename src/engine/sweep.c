@@ -106,6 +106,7 @@ static void fill_request(const struct sweep *sweep, struct part *part, struct ex
 	assert(!extent->far ||
 	       extent->berth); /* which it had before anything of it was asked for */
 	part->slot = NULL;
+	part->sunk = 0;
 	part->device = extent->far ? extent->berth->device : NULL;
 	part->crossing = part->exposed = false;
 	part->start = start;
@@ -117,6 +118,7 @@ static void fill_request(const struct sweep *sweep, struct part *part, struct ex
 	part->request.length = (uint32_t)(end - start);
 	part->request.op = extent->write ? REQUEST_WRITE : REQUEST_READ;
 	part->request.way = (uint8_t)way;
+	part->request.interim = false;
 	part->request.deadline_ns = sweep->transfer->deadline_ns;
 	part->request.retries = 0;
 }
@@ -232,6 +234,11 @@ static bool whole_blocks(const struct extent *extent, uint64_t done, uint64_t of
 	return true;
 }
 
+static bool looks_late(const struct sweep *sweep)
+{
+	return sweep->group->source->ops->features & SOURCE_LOOKS_LATE;
+}
+
 /* Can the source name that memory in a request? */
 static bool reaches(const struct sweep *sweep, const void *memory, uint64_t length)
 {
@@ -245,7 +252,7 @@ static bool may_write_in_place(const struct sweep *sweep, const struct extent *e
 			       uint64_t done, uint64_t length)
 {
 	return !(sweep->transfer->opts.flags & WEIR_TRANSFER_GUARDED) && !extent->far &&
-	       reaches(sweep, extent->memory + done, length);
+	       !extent->nobody && reaches(sweep, extent->memory + done, length);
 }
 
 /* May the extent at `at` share a slot with the one at the cursor? */
@@ -352,6 +359,9 @@ static enum sweep_answer next_staged(struct sweep *sweep, struct lane *lane, str
 	start = round_down(offset, block);
 	limit = start + lane_slot_bytes(lane, extent->far);
 	end = staged_end(sweep, way, limit, &stop_at);
+	if (!sweep->copies)
+		group_wake_copiers(sweep->group);
+	sweep->copies = true;
 	answer = take_slot(sweep, lane, extent, round_up(end, block) - start, offset, &slot);
 	if (answer != SWEEP_PART)
 		return answer;
@@ -400,6 +410,42 @@ static enum sweep_answer next_read(struct sweep *sweep, struct lane *lane, struc
 	blocks.length = min_of(way == WAY_DIRECT ? blocks.length : span.length, most);
 	fill_request(sweep, part, extent, span.offset, span.offset + blocks.length, memory, way);
 	claim(sweep, part, span.offset + blocks.length, sweep->cursor.at + 1);
+	return SWEEP_PART;
+}
+
+/*
+ * For nobody.  Where a source asks its server for the version behind each request that comes back, only the
+ * last is such a one, and goes when all others have landed: what was asked then holds for all of them.
+ */
+static enum sweep_answer next_sunk(struct sweep *sweep, struct lane *lane, struct part *part,
+				   struct extent *extent, struct span span)
+{
+	int way = find_way(sweep, extent, span.offset);
+	uint64_t block = way == WAY_DIRECT ? extent->object->core->offset_align : 1;
+	uint64_t start = round_down(span.offset, block);
+	uint64_t end = min_of(span.offset + span.length, sweep->way_until);
+	uint64_t bytes = min_of(round_up(end, block) - start, request_bytes(sweep, extent, way));
+	bool last;
+	char *memory;
+
+	if (way == WAY_DIRECT && !lane_may_read_direct(lane))
+		return SWEEP_NOT_HERE;
+	last = sweep->cursor.done + (min_of(end, start + bytes) - span.offset) == extent->length;
+	if (last && extent->parts > 0 && looks_late(sweep))
+		return SWEEP_WAIT;
+	switch (sink_take(lane_sink(lane), &bytes, block, &memory)) {
+	case SINK_TAKEN:
+		break;
+	case SINK_FULL:
+		return SWEEP_WAIT;
+	case SINK_NONE:
+		return next_staged(sweep, lane, part, extent, span.offset, way);
+	}
+	end = min_of(end, start + bytes);
+	fill_request(sweep, part, extent, start, start + bytes, memory, way);
+	part->sunk = bytes;
+	part->request.interim = sweep->cursor.done + (end - span.offset) < extent->length;
+	claim(sweep, part, end, sweep->cursor.at + 1);
 	return SWEEP_PART;
 }
 
@@ -511,7 +557,8 @@ enum sweep_answer sweep_next(struct sweep *sweep, struct lane *lane, struct part
 		if (sweep->cursor.at >= sweep->end)
 			return SWEEP_DONE;
 		extent = extent_at(sweep, sweep->cursor.at);
-		memory = extent->memory ? RUN_READY : ensure_memory(sweep, extent);
+		memory = extent->memory || extent->nobody ? RUN_READY
+							  : ensure_memory(sweep, extent);
 		if (memory == RUN_WAIT_BUDGET)
 			return SWEEP_WAIT;
 		if (memory == RUN_FAILED)
@@ -519,8 +566,9 @@ enum sweep_answer sweep_next(struct sweep *sweep, struct lane *lane, struct part
 		if (extent->berth && (answer = find_device(extent, lane)) != SWEEP_PART)
 			return answer;
 		span = extent_span(sweep->plan, extent, sweep->cursor.done);
-		answer = extent->write ? next_write(sweep, lane, part, extent, span)
-				       : next_read(sweep, lane, part, extent, span);
+		answer = extent->write    ? next_write(sweep, lane, part, extent, span)
+			 : extent->nobody ? next_sunk(sweep, lane, part, extent, span)
+					  : next_read(sweep, lane, part, extent, span);
 		if (answer != SWEEP_AGAIN)
 			return answer;
 	}

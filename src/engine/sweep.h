@@ -12,6 +12,7 @@
  *	           where its source cannot reach the destination: copied out too (and what is written,
  *	           copied in)
  *	buffered   what is in the page cache: the kernel copies it into place, at any alignment
+ *	sunk       what nobody wants, into memory that all such requests share (engine/sink.h)
  *
  *	file     |--A--|--A--|--A--|--A--|--A--|
  *	extents     [xxxxxxxxxxxxxxxx][y][zzzz
@@ -40,7 +41,8 @@ struct sweep {
 	struct cursor cursor;
 	uint32_t end; /* one past its last place in the order */
 	uint8_t class_;
-	bool alone; /* serves an extent that its own sweep passes by */
+	bool alone;  /* serves an extent that its own sweep passes by */
+	bool copies; /* it was seen that lanes have to copy */
 	struct group *group;
 
 	/* How the object is best read here: see way() in source/source.h. */
@@ -63,6 +65,7 @@ struct part {
 	uint64_t start; /* what stands first in the request's memory, as it was submitted first */
 	uint64_t end;   /* of the wanted bytes, in the object */
 	char *slot;     /* staging memory; NULL: in place */
+	uint64_t sunk;  /* bytes of the lane's sink that it is counted with; 0: not there */
 	struct cuda_device
 		*device; /* the bytes cross to or from it: engine/ferry.h; NULL: nobody's */
 	int64_t submitted_ns;

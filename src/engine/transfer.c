@@ -280,6 +280,8 @@ void transfer_copy_out(struct part *part, uint64_t upto)
 	while (part_next(part, &cursor, &piece) && piece.offset < upto) {
 		uint64_t length = min_of(piece.length, upto - piece.offset);
 
+		if (piece.extent->nobody)
+			continue;
 		if (piece.extent != held)
 			held = hold_for_copy(transfer, held, piece.extent);
 		if (!held)

@@ -96,10 +96,11 @@ struct request {
 	struct source_object *object;
 	void *memory;
 	uint64_t offset;
-	uint32_t length;     /* at most REQUEST_MAX */
-	uint8_t op;          /* enum request_op */
-	uint8_t way;         /* enum request_way */
-	uint32_t pin;        /* of lane_pin(), which all of the memory lies in; 0: none */
+	uint32_t length; /* at most REQUEST_MAX */
+	uint8_t op;      /* enum request_op */
+	uint8_t way;     /* enum request_way */
+	bool interim;    /* nothing settles before another one comes back, sent after this did */
+	uint32_t pin;    /* of lane_pin(), which all of the memory lies in; 0: none */
 	int64_t deadline_ns; /* no further try is made past it; 0: none.  Who submits still waits */
 
 	/* Set by the lane. */
@@ -124,6 +125,8 @@ enum source_features {
 	SOURCE_LISTS = 1u << 1,
 	SOURCE_ONE_DIRECT_LANE = 1u
 				 << 2, /* direct requests cost no processor: one lane sends them */
+	SOURCE_LOOKS_LATE = 1u << 3,   /* each read that comes back, but for interim ones, had its
+					* object's version asked for after its last byte */
 };
 
 /* A name found by list(); memory is the arena's. */

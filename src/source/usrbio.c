@@ -91,7 +91,7 @@ static void destroy(struct source *base)
 
 static const struct source_ops usrbio_ops = {
 	.scheme = "3fs",
-	.features = SOURCE_WRITES | SOURCE_LISTS | SOURCE_ONE_DIRECT_LANE,
+	.features = SOURCE_WRITES | SOURCE_LISTS | SOURCE_ONE_DIRECT_LANE | SOURCE_LOOKS_LATE,
 	.destroy = destroy,
 	.open = usrbio_open,
 	.stat = stat_name,

@@ -94,7 +94,7 @@ void usrbio_queue_locked(struct usrbio_source *source, struct usrbio_job *job);
 /* Queues it and waits until it was run: 0, or WEIR_TIMEOUT, and then the job is still the worker's. */
 int usrbio_run_job(struct usrbio_source *source, struct usrbio_job *job, int64_t deadline_ns);
 
-/* All lanes look again. */
+/* All lanes that wait for a job look again. */
 void usrbio_wake_lanes(struct usrbio_source *source);
 
 /* On the worker: a session, the one there is or a new one. */
@@ -230,6 +230,7 @@ struct usrbio_lane {
 	_Atomic bool woken;
 	struct cond event;     /* with the source's lock */
 	_Atomic bool sleeping; /* on it */
+	bool asks;             /* under the source's lock: it waits for a job of the worker's */
 	uint64_t system_calls;
 	int64_t collected_ns; /* when what landed last was found in its ring */
 	struct usrbio_flight slots[];

@@ -439,14 +439,17 @@ bool usrbio_flight_checked(struct usrbio_lane *lane, struct usrbio_flight *slot)
 	bool fresh, failed;
 	int os_errno;
 
-	if (object->live || slot->request->op == REQUEST_WRITE || slot->request->result < 0)
+	if (object->live || slot->request->op == REQUEST_WRITE || slot->request->interim ||
+	    slot->request->result < 0)
 		return true;
 	lock_take(&source->lock);
 	fresh = object->fresh_ns + FRESH_NS >= slot->landed_ns;
 	failed = !fresh && object->failed_ns >= slot->landed_ns;
 	os_errno = object->look_errno;
-	if (!fresh && !failed)
+	if (!fresh && !failed) {
 		usrbio_queue_locked(source, &object->look);
+		lane->asks = true;
+	}
 	lock_drop(&source->lock);
 	if (failed) {
 		slot->request->result = error_class(os_errno);

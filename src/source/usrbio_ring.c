@@ -276,6 +276,7 @@ static struct needs find_needs(struct usrbio_lane *lane, const struct usrbio_fli
 		needs = need_number_locked(source, usrbio_object_of(slot->request->object));
 	if (needs.answer == SLOT_STARTED)
 		needs = need_import_locked(source, import);
+	lane->asks |= needs.answer == SLOT_WAITS;
 	lock_drop(&source->lock);
 	return needs;
 }

@@ -31,8 +31,13 @@ void usrbio_ring_opts(struct usrbio_ring_opts *opts, bool for_read, uint32_t ent
 void usrbio_wake_lanes(struct usrbio_source *source)
 {
 	lock_take(&source->lock);
-	list_for_each(link, &source->lanes)
-		usrbio_lane_wake_locked(list_entry(link, struct usrbio_lane, link));
+	list_for_each(link, &source->lanes) {
+		struct usrbio_lane *lane = list_entry(link, struct usrbio_lane, link);
+
+		if (lane->asks)
+			usrbio_lane_wake_locked(lane);
+		lane->asks = false;
+	}
 	lock_drop(&source->lock);
 }
 

@@ -150,6 +150,25 @@ class Reads(RingTest):
             child.send("go")
             self.assertEqual(child.result(), (40, []), backend)
 
+    def test_dropped_bytes_cost_a_request_for_each_window(self):
+        def work(_):
+            with package().create_reader("cpp", mount_point=self.point, buffer_size=3 * MIB // 2) as reader:
+                import weir
+
+                reader.read_chunked(self.file, 0, 0, self.size)
+                before = weir.default_context().counters()
+                for _ in range(10):
+                    if reader.read_chunked(self.file, 0, 0, self.size) != self.size:
+                        return "read less"
+                after = weir.default_context().counters()
+                return {name: after[name] - before[name] for name in ("requests", "system_calls", "extents")}
+
+        counted = Child(work).result()
+        self.assertEqual((counted["requests"], counted["extents"]), (30, 10), counted)
+        # For each request a post and a wait; for each read two more waits: for the last of all, and for more to do.
+        self.assertLessEqual(counted["system_calls"], 2 * 30 + 4 * 10, counted)
+        self.assertNoComplaint()
+
     def test_C_30_C_20_odd_buffers(self):
         for backend in BACKENDS:
             self.check(backend, buffer_size=65_000, entries=64)
