@@ -37,8 +37,10 @@ enum weir_cache {
 enum weir_object_flags {
 	WEIR_OBJECT_LIVE = 1u << 0,     /* written while it is read: never WEIR_CHANGED */
 	WEIR_OBJECT_NOFOLLOW = 1u << 1, /* WEIR_DENIED where the last component is a link */
-	WEIR_OBJECT_RINGS = 1u << 2 /* on a mount of 3FS by rings, or an error that says why not:
+	WEIR_OBJECT_RINGS = 1u << 2, /* on a mount of 3FS by rings, or an error that says why not:
 					 * never quietly as a file */
+	WEIR_OBJECT_NO_CACHED = 1u << 3, /* weir_stat() leaves cached_bytes unknown: it would have
+					 * to open the file, which a file server is asked for */
 };
 
 struct weir_object_opts {

@@ -201,7 +201,8 @@ struct weir_object_opts reader_object_opts(const struct reader_call *call)
 {
 	return (struct weir_object_opts){
 		.size = sizeof(struct weir_object_opts),
-		.flags = call->policy == READER_RINGS ? WEIR_OBJECT_RINGS : 0,
+		.flags = WEIR_OBJECT_NO_CACHED |
+			 (call->policy == READER_RINGS ? WEIR_OBJECT_RINGS : 0),
 		.timeout_ns = call->deadline_ns == WEIR_FOREVER ? 0 : reader_time_left(call),
 		.cancel = call->cancel,
 	};

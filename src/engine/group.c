@@ -15,7 +15,7 @@
 #define REQUEST_DEFAULT (512 * KIB)
 
 /* Lanes where nobody says otherwise: more copy no faster than memory allows. */
-#define LANES_DEFAULT_MAX 4
+#define LANES_DEFAULT_MAX 4u
 
 /* Requests of background extents in flight at one time. */
 #define BACKGROUND_DEPTH (DEPTH_START / 4)
@@ -32,6 +32,7 @@ int group_create(struct weir_ctx *ctx, struct source *source, struct group **out
 	group->ctx = ctx;
 	group->source = source;
 	group->index = ctx->group_count;
+	group->cpus = (uint32_t)max_of(sysconf(_SC_NPROCESSORS_ONLN), 1L);
 	lock_init(&group->lock);
 	for (int i = 0; i < SWEEP_CLASSES; i++)
 		list_init(&group->ready[i]);
@@ -66,16 +67,13 @@ void group_destroy(struct group *group)
 }
 
 /* A GPU's bus is faster than four processors copy. */
-#define LANES_DEVICES_MAX 8
+#define LANES_DEVICES_MAX 8u
 
-static uint32_t lanes_wanted(const struct weir_ctx *ctx, bool devices)
+static uint32_t lanes_wanted(const struct group *group, bool devices)
 {
-	long most = devices ? LANES_DEVICES_MAX : LANES_DEFAULT_MAX;
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	uint32_t most = devices ? LANES_DEVICES_MAX : LANES_DEFAULT_MAX;
 
-	if (ctx->opts.lanes)
-		return ctx->opts.lanes;
-	return (uint32_t)min_of(max_of(cpus, 1L), most);
+	return group->ctx->opts.lanes ? group->ctx->opts.lanes : min_of(group->cpus, most);
 }
 
 /* The first lane must be had; fewer of the others only make copying slower. */
@@ -110,7 +108,7 @@ static int prepare_devices(struct group *group, struct weir_error *err)
 
 int group_start(struct group *group, bool devices, struct weir_error *err)
 {
-	uint32_t wanted = lanes_wanted(group->ctx, devices);
+	uint32_t wanted = lanes_wanted(group, devices);
 	int ret = 0;
 
 	lock_take(&group->lock);
@@ -205,7 +203,7 @@ void group_choice(struct group *group, struct weir_choice *out)
 	const struct weir_ctx *ctx = group->ctx;
 
 	*out = (struct weir_choice){.direct = 1};
-	out->lanes = lanes_wanted(ctx, false);
+	out->lanes = lanes_wanted(group, false);
 	out->depth = ctx->opts.depth ? ctx->opts.depth : DEPTH_START;
 	out->request_bytes = group_request_bytes(group, NULL);
 	group->source->ops->choice(group->source, out);

@@ -50,6 +50,7 @@ struct group {
 	struct pool *pool;        /* counted; memory that it reads into in place; NULL: any */
 	_Atomic int pool_refused; /* enum group_refusal */
 	struct weir_error pool_why; /* of the first time */
+	uint32_t cpus;              /* online when it was made */
 	uint32_t index;             /* in the context; the order in which plans visit groups */
 	_Atomic uint32_t open_serial;
 

@@ -46,7 +46,7 @@ int file_stat(struct source *source, const char *path, const char *uri,
 		return error_set(err, WEIR_DENIED, uri, "%s: is a link, which is not followed here",
 				 uri);
 	file_fill_stat(&stx, out);
-	if (out->kind == WEIR_KIND_FILE)
+	if (out->kind == WEIR_KIND_FILE && !(how->flags & WEIR_OBJECT_NO_CACHED))
 		out->cached_bytes = cached_of(sys, path, out->size_bytes);
 	return 0;
 }

@@ -91,6 +91,7 @@ static void stats(void)
 {
 	struct weir_error err = WEIR_ERROR_INIT;
 	const struct source_how nofollow = {.flags = WEIR_OBJECT_NOFOLLOW};
+	const struct source_how unopened = {.flags = WEIR_OBJECT_NO_CACHED};
 	char *path = file_made(5000), version[96];
 	struct weir_stat stat;
 
@@ -99,6 +100,9 @@ static void stats(void)
 	check_int(stat.kind, WEIR_KIND_FILE);
 	check_int(stat.size_bytes, 5000);
 	check_int(stat.cached_bytes, 5000);
+	check_int(source->ops->stat(source, path, path, &unopened, &stat, &err), 0);
+	check_int(stat.size_bytes, 5000);
+	check(stat.cached_bytes == UINT64_MAX);
 	check(stat.modified_ns > INT64_C(1000000000) * 1700000000);
 	memcpy(version, stat.version, sizeof(version));
 	check(strlen(version) > 10 && strlen(version) < sizeof(version) - 1);
