@@ -213,11 +213,16 @@ class Signals(CliTest):
         return subprocess.Popen([WEIR, *arguments], cwd=self.dir, stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE)
 
+    def catches(self, run, number):
+        with open(f"/proc/{run.pid}/status", encoding="utf-8") as lines:
+            caught = next(line for line in lines if line.startswith("SigCgt:"))
+        return int(caught.split()[1], 16) >> (number - 1) & 1
+
     def interrupt(self, number, *arguments, when=lambda: True, after=0.0):
-        """Sends the signal once something is so, and a little later."""
+        """Sends the signal once it is listened to and something is so, and a little later."""
         run = self.start(*arguments)
         start = time.monotonic()
-        while not when() and run.poll() is None and time.monotonic() - start < 20:
+        while not (self.catches(run, number) and when()) and run.poll() is None and time.monotonic() - start < 20:
             time.sleep(0.005)
         time.sleep(after)
         run.send_signal(number)
