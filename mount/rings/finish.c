@@ -4,8 +4,8 @@
  *
  * A post may cost two system calls, one of ours and one of the client, who has slept.  So a ring with more
  * under way gets its post when some results have come together, or when the server has nothing else to do
- * (one with many small ones under way some microseconds later: large ones have come together already);
- * one with nothing under way gets it at once.
+ * (one with many small ones under way some microseconds later); one with nothing under way gets it at once, and
+ * so does one with many large ones: those have come together already.
  *
  * Files that were written to are reported before a completion of theirs can be seen: a client that stats
  * after it must not be told the old length.
@@ -75,7 +75,7 @@ void server_post_due(struct server *server)
 	list_for_each_safe(at, &server->touched) {
 		struct ring *ring = list_entry(at, struct ring, touched);
 
-		if (!ring->in_flight || ring->owed >= OWED_MOST)
+		if (!ring->in_flight || ring->owed >= OWED_MOST || ring_is_patient(ring))
 			post(server, ring);
 	}
 }

@@ -92,7 +92,8 @@ void server_gather(struct server *server)
 
 void server_gathered(struct server *server, unsigned count, int64_t now_ns)
 {
-	if (count < server->together && now_ns - server->awake_ns >= VAIN_NS)
+	if (server->together > 1 && count < server->together &&
+	    now_ns - server->awake_ns >= VAIN_NS)
 		server->alone_until_ns = now_ns + ALONE_NS;
 	server->awake_ns = now_ns;
 }
