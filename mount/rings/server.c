@@ -235,17 +235,21 @@ static void step(struct server *server, int64_t *last_ns)
 	not_zeroed struct weir_feed_io *ios[REAP];
 	int64_t next = next_look(server, *last_ns), now_ns;
 	bool owing = !list_empty(&server->touched), rang, worked;
-	unsigned n;
+	/* A client that is answered at once may have come again by now: no end can be there before its request. */
+	bool again = !server->in_flight && server_has_news(server);
+	unsigned n = 0;
 
-	server_gather(server);
-	n = weir_feed_reap(server->feed, ios, REAP, patience(server, next));
+	if (!again) {
+		server_gather(server);
+		n = weir_feed_reap(server->feed, ios, REAP, patience(server, next));
+	}
 	now_ns = server->sys->now_ns();
 	server_gathered(server, n, now_ns);
 	if (n)
 		server_settle(server, ios, n);
 	post_owed(server, owing && n == 0 && !server->backlog, now_ns);
 	look_around(server);
-	rang = bell_drain(server->bell) > 0 || server_has_news(server);
+	rang = bell_drain(server->bell) > 0 || again || server_has_news(server);
 	if (n)
 		server->active_ns = now_ns;
 	if (list_empty(&server->rings) || (!rang && now_ns < next && !(n && server->limited)))
