@@ -126,7 +126,7 @@ static void point_bells(void)
 	}
 }
 
-static unsigned rings_of_bell;
+static _Atomic unsigned rings_of_bell;
 
 static int daemon_futex_wake_op(uint32_t *word, uint32_t operation)
 {
