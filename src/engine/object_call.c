@@ -10,16 +10,14 @@
 int object_wrap(struct weir_ctx *ctx, struct group *group, struct source_object *core,
 		struct weir_object **out, struct weir_error *err)
 {
-	struct weir_object *object = calloc(1, sizeof(*object));
+	struct weir_object *object = malloc(sizeof(*object));
 
 	if (!object) {
 		error_nomem(err, core->uri, "an object");
 		core->source->ops->close(core);
 		return WEIR_NOMEM;
 	}
-	object->ctx = ctx;
-	object->group = group;
-	object->core = core;
+	*object = (struct weir_object){.ctx = ctx, .group = group, .core = core};
 	object->serial = atomic_fetch_add_explicit(&group->open_serial, 1, memory_order_relaxed);
 	atomic_init(&object->refs, 1);
 	*out = object;

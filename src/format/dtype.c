@@ -60,8 +60,10 @@ const struct dtype_info dtype_infos[DTYPE_COUNT + 1] = {
 
 int dtype_find(struct bytes name)
 {
-	for (int i = 0; i < DTYPE_SAFETENSORS_COUNT; i++)
-		if (name.len == strlen(dtype_infos[i].name) &&
+	/* The first character tells most of them apart. */
+	for (int i = 0; name.len && i < DTYPE_SAFETENSORS_COUNT; i++)
+		if (dtype_infos[i].name[0] == name.at[0] &&
+		    name.len == strlen(dtype_infos[i].name) &&
 		    memcmp(name.at, dtype_infos[i].name, name.len) == 0)
 			return i;
 	return -1;

@@ -402,6 +402,7 @@ int shard_index_parse(const struct format_input *in, struct shard_index **out,
 		r.index->entries = r.entries;
 		r.index->shards = r.shards;
 		r.index->slots = r.slots;
+		r.index->shard_slots = r.shard_slots;
 		r.index->seed = in->seed;
 		r.index->text = in->text;
 	}
@@ -430,4 +431,10 @@ const struct shard_entry *shard_index_find(const struct shard_index *index, stru
 					 index->slot_bits);
 
 	return found < 0 ? NULL : &index->entries[found];
+}
+
+bool shard_index_names(const struct shard_index *index, struct bytes shard)
+{
+	return format_look_up(index->text, index->shards, sizeof(*index->shards), shard,
+			      index->seed, index->shard_slots, index->slot_bits) >= 0;
 }

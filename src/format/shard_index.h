@@ -38,7 +38,8 @@ struct shard_index {
 	enum shard_total total;
 	uint64_t total_bytes; /* of SHARD_TOTAL_GIVEN */
 
-	uint32_t *slots; /* entry numbers + 1 by hash of the name; once it is linked */
+	uint32_t *slots;             /* entry numbers + 1 by hash of the name; once it is linked */
+	const uint32_t *shard_slots; /* likewise numbers of shards, from the start */
 	unsigned slot_bits;
 	bool linked; /* no name stands twice, and every name can be found */
 	uint64_t seed;
@@ -66,6 +67,9 @@ void shard_index_destroy(struct shard_index *index);
 
 /* The entry of that tensor, or NULL; of an index that is linked. */
 const struct shard_entry *shard_index_find(const struct shard_index *index, struct bytes name);
+
+/* Is that the name of a shard? */
+bool shard_index_names(const struct shard_index *index, struct bytes shard);
 
 static inline struct bytes shard_name(const struct shard_index *index, size_t shard)
 {

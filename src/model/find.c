@@ -197,22 +197,33 @@ static int find_in_index(struct opening *opening, const char *uri)
 
 /* ---- A directory ---- */
 
-/* The only index there, or the one with the usual name; *name is NULL where there is none. */
+static bool has_usual_index(const struct source_listing *listing)
+{
+	for (size_t i = 0; i < listing->count; i++)
+		if (strcmp(listing->entries[i].name, INDEX_USUAL) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * The only index there, or the one with the usual name; *name is NULL where there is none.  But for the
+ * usual one, what is taken or told depends on the order of the names, which is made here.
+ */
 static int choose_index(const struct opening *opening, const char **name)
 {
 	const struct source_listing *listing = &opening->listing;
 	const char *other = NULL;
 
+	*name = INDEX_USUAL;
+	if (has_usual_index(listing))
+		return 0;
 	*name = NULL;
+	source_sort(listing->entries, listing->count);
 	for (size_t i = 0; i < listing->count; i++) {
 		const char *entry = listing->entries[i].name;
 
 		if (entry[0] == '.' || !ends_with(entry, INDEX_SUFFIX))
 			continue;
-		if (strcmp(entry, INDEX_USUAL) == 0) {
-			*name = entry;
-			return 0;
-		}
 		other = *name;
 		*name = entry;
 	}

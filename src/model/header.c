@@ -24,12 +24,16 @@
 #define GUESS_STEP  ((uint64_t)512)
 #define GUESS_MAX   ((uint64_t)4 << 20)
 
+/* Bytes behind a header that are not kept with it. */
+#define WORTH_GIVING_BACK ((uint64_t)1 << 10)
+
 /* Bytes of a file's start, in memory of their own, and spare ones behind them. */
 struct start {
 	struct weir_model *model;
 	struct weir_object *object;
 	char *text; /* owned */
 	uint64_t have;
+	uint64_t uncharged; /* of them; few, and charged together with the table */
 	struct weir_error *err;
 };
 
@@ -59,20 +63,29 @@ static int extend(struct start *start, uint64_t want)
 	return ret;
 }
 
-/* The bytes that were guessed become the start's own, as far as they are wanted. */
-static int keep(struct start *start, const char *scratch, uint64_t guessed, uint64_t want)
+/* The first read: as much as is guessed. */
+static int begin(struct start *start, uint64_t guessed)
 {
-	uint64_t first = min_of(guessed, want);
-	int ret = model_charge(start->model, first, label_of(start), start->err);
-
-	if (ret)
-		return ret;
-	start->text = malloc((size_t)first + FORMAT_SPARE_BYTES);
+	start->text = malloc((size_t)guessed + FORMAT_SPARE_BYTES);
 	if (!start->text)
 		return error_nomem(start->err, label_of(start), "its header");
-	memcpy(start->text, scratch, (size_t)first);
+	start->have = guessed;
+	return object_read_here(start->object, start->text, 0, guessed, start->err);
+}
+
+/* Of what was guessed no more is kept than is wanted, nor much room behind it; the rest is read. */
+static int keep(struct start *start, uint64_t want)
+{
+	uint64_t first = min_of(start->have, want);
+	bool worth = start->have - first > WORTH_GIVING_BACK;
+	char *smaller;
+
+	start->uncharged = first;
 	memset(start->text + first, 0, FORMAT_SPARE_BYTES);
 	start->have = first;
+	smaller = worth ? realloc(start->text, (size_t)first + FORMAT_SPARE_BYTES) : NULL;
+	if (smaller)
+		start->text = smaller;
 	return want > first ? extend(start, want) : 0;
 }
 
@@ -89,16 +102,15 @@ static struct format_input input_of(const struct start *start, unsigned flags)
 	};
 }
 
-static int read_safetensors(struct start *start, unsigned flags, const char *scratch,
-			    uint64_t guessed, struct format_index **out)
+static int read_safetensors(struct start *start, unsigned flags, struct format_index **out)
 {
 	uint64_t file_bytes = start->object->core->size_bytes, need;
 	struct format_input input;
-	int ret = safetensors_need(label_of(start), scratch, (size_t)guessed, file_bytes, &need,
-				   start->err);
+	int ret = safetensors_need(label_of(start), start->text, (size_t)start->have, file_bytes,
+				   &need, start->err);
 
 	if (ret == 0)
-		ret = keep(start, scratch, guessed, need);
+		ret = keep(start, need);
 	if (ret)
 		return ret;
 	input = input_of(start, flags);
@@ -108,12 +120,11 @@ static int read_safetensors(struct start *start, unsigned flags, const char *scr
 	return ret;
 }
 
-static int read_gguf(struct start *start, const char *scratch, uint64_t guessed,
-		     struct format_index **out)
+static int read_gguf(struct start *start, struct format_index **out)
 {
 	uint64_t file_bytes = start->object->core->size_bytes, need;
 	struct format_input input;
-	int ret = keep(start, scratch, guessed, guessed);
+	int ret = keep(start, start->have);
 
 	while (ret == 0) {
 		input = input_of(start, 0);
@@ -166,38 +177,21 @@ static void learn(struct header_guess *guess, const struct format_index *index)
 		atomic_store_explicit(&guess->longest, index->data_start, memory_order_relaxed);
 }
 
-static int make_scratch(struct scratch *scratch, uint64_t bytes, const char *label,
-			struct weir_error *err)
-{
-	if (scratch->bytes >= bytes && scratch->at)
-		return 0;
-	free(scratch->at);
-	scratch->bytes = max_of(bytes, GUESS_FIRST);
-	scratch->at = malloc((size_t)scratch->bytes);
-	return scratch->at ? 0 : error_nomem(err, label, "its header");
-}
-
 int header_read(struct weir_model *model, struct weir_object *object, unsigned flags,
-		struct header_guess *guess, struct scratch *scratch, struct format_index **out,
-		struct weir_error *err)
+		struct header_guess *guess, struct format_index **out, struct weir_error *err)
 {
 	struct start start = {.model = model, .object = object, .err = err};
-	uint64_t guessed = guess_for(guess, object);
-	int ret = make_scratch(scratch, guessed, label_of(&start), err);
+	int ret = begin(&start, guess_for(guess, object));
 
-	if (ret == 0)
-		ret = object_read_here(object, scratch->at, 0, guessed, err);
-	if (ret)
-		return ret;
-	if (is_gguf(label_of(&start), scratch->at, guessed))
-		ret = read_gguf(&start, scratch->at, guessed, out);
-	else
-		ret = read_safetensors(&start, flags, scratch->at, guessed, out);
+	if (ret == 0 && is_gguf(label_of(&start), start.text, start.have))
+		ret = read_gguf(&start, out);
+	else if (ret == 0)
+		ret = read_safetensors(&start, flags, out);
 	free(start.text);
 	if (ret)
 		return ret;
 	learn(guess, *out);
-	return model_charge(model, table_bytes(*out), label_of(&start), err);
+	return model_charge(model, start.uncharged + table_bytes(*out), label_of(&start), err);
 }
 
 int file_read_whole(struct weir_model *model, struct weir_object *object, uint64_t max, char **text,

@@ -128,22 +128,11 @@ static int tell_tensors(struct opening *opening)
 				 "tensors that the index does not name");
 }
 
-/* Asked about one file after another in the order of their names, in which the shards are too. */
-static bool is_named(const struct weir_model *model, const char *file, uint32_t *next)
-{
-	int order = -1;
-
-	for (; *next < model->shard_count && order < 0; *next += order < 0)
-		order = strcmp(model->shards[*next].name.at, file);
-	return order == 0;
-}
-
 /* Files beside the index that look like shards and are none of its. */
 static int tell_files(struct opening *opening)
 {
 	const char *first = NULL;
 	uint64_t count = 0;
-	uint32_t next = 0;
 
 	for (size_t i = 0; opening->listed && i < opening->listing.count; i++) {
 		const char *name = opening->listing.entries[i].name;
@@ -151,9 +140,9 @@ static int tell_files(struct opening *opening)
 
 		if (name[0] == '.' || len < 12 ||
 		    memcmp(name + len - 12, ".safetensors", 12) != 0 ||
-		    is_named(opening->model, name, &next))
+		    shard_index_names(opening->map, (struct bytes){name, len}))
 			continue;
-		first = first ? first : name;
+		first = first && strcmp(first, name) < 0 ? first : name;
 		count++;
 	}
 	if (count == 0)

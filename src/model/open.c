@@ -208,6 +208,7 @@ static int create(struct weir_ctx *ctx, const char *const *uris, uint64_t count,
 	opening->how.direct = opening->opts.direct;
 	opening->how.cache = opening->opts.cache;
 	opening->listing.names_only = true;
+	opening->listing.any_order = true;
 	model->ctx = ctx;
 	model->seed = ctx_random(ctx);
 	arena_init(&model->arena, ARENA_MAX);

@@ -75,16 +75,10 @@ struct header_guess {
 	_Atomic uint64_t longest; /* 0: none was read yet */
 };
 
-/* Where a reader puts what it reads first; kept from file to file. */
-struct scratch {
-	char *at; /* owned */
-	uint64_t bytes;
-};
-
 /* The header of an object that is open. */
 must_use int header_read(struct weir_model *model, struct weir_object *object, unsigned flags,
-			 struct header_guess *guess, struct scratch *scratch,
-			 struct format_index **out, struct weir_error *err);
+			 struct header_guess *guess, struct format_index **out,
+			 struct weir_error *err);
 
 /* All of a small file; *text is malloc()ed, and freed by the caller. */
 must_use int file_read_whole(struct weir_model *model, struct weir_object *object, uint64_t max,

@@ -63,8 +63,7 @@ static int open_shard(struct opening *opening, struct shard *shard, struct weir_
 	return object_open_here(opening->ctx, shard->view.uri, &opening->how, &shard->object, err);
 }
 
-static int read_shard(struct reading *reading, struct shard *shard, struct scratch *scratch,
-		      struct weir_error *err)
+static int read_shard(struct reading *reading, struct shard *shard, struct weir_error *err)
 {
 	struct opening *opening = reading->opening;
 	unsigned flags = opening->opts.flags & WEIR_MODEL_LENIENT ? FORMAT_LENIENT : 0;
@@ -74,7 +73,7 @@ static int read_shard(struct reading *reading, struct shard *shard, struct scrat
 		return 0;
 	ret = open_shard(opening, shard, err);
 	if (ret == 0)
-		ret = header_read(opening->model, shard->object, flags, &reading->guess, scratch,
+		ret = header_read(opening->model, shard->object, flags, &reading->guess,
 				  &shard->index, err);
 	/* Relaxed: a sign of life, nothing is published with it. */
 	atomic_fetch_add_explicit(&opening->call.progress, 1, memory_order_relaxed);
@@ -112,7 +111,7 @@ static void note_failure(struct reading *reading, uint32_t number, int code,
 }
 
 /* Shards one after another, until `most` are done or none is left. */
-static void read_some(struct reading *reading, uint32_t most, struct scratch *scratch)
+static void read_some(struct reading *reading, uint32_t most)
 {
 	struct weir_error err;
 	struct shard *shard;
@@ -120,7 +119,7 @@ static void read_some(struct reading *reading, uint32_t most, struct scratch *sc
 	int ret;
 
 	for (; most > 0 && (shard = take_shard(reading, &number)); most--) {
-		ret = read_shard(reading, shard, scratch, &err);
+		ret = read_shard(reading, shard, &err);
 		if (ret < 0)
 			note_failure(reading, number, ret, &err);
 	}
@@ -129,10 +128,8 @@ static void read_some(struct reading *reading, uint32_t most, struct scratch *sc
 static int run_reader(struct helper_call *call)
 {
 	struct reading *reading = container_of(call, struct reader, call)->reading;
-	struct scratch scratch = {0};
 
-	read_some(reading, UINT32_MAX, &scratch);
-	free(scratch.at);
+	read_some(reading, UINT32_MAX);
 	lock_take(&reading->lock);
 	reading->readers--;
 	cond_wake(&reading->ended);
@@ -174,17 +171,17 @@ static void call_readers(struct reading *reading, uint32_t want)
 	}
 }
 
-static void read_all(struct reading *reading, struct scratch *scratch)
+static void read_all(struct reading *reading)
 {
 	const struct sys *sys = reading->opening->ctx->sys;
 	int64_t start = sys->now_ns();
 
-	read_some(reading, ALONE, scratch);
+	read_some(reading, ALONE);
 	if (sys->now_ns() - start > ALONE * SLOW_NS)
 		call_readers(reading, min_of(left(reading), (uint32_t)READERS_MAX));
 	else if (left(reading) >= MANY && two_processors())
 		call_readers(reading, 1);
-	read_some(reading, UINT32_MAX, scratch);
+	read_some(reading, UINT32_MAX);
 	lock_take(&reading->lock);
 	while (reading->readers > 0)
 		cond_wait(&reading->ended, &reading->lock, NEVER);
@@ -207,20 +204,18 @@ int read_shards(struct opening *opening)
 	uint32_t count = opening->model->shard_count;
 	struct object_dir dir;
 	struct reading reading = {.opening = opening, .count = count};
-	struct scratch scratch = {0};
 
 	atomic_init(&reading.failed, count);
 	lock_init(&reading.lock);
 	cond_init(&reading.ended);
 	if (open_dir(opening, &dir))
 		opening->at = &dir;
-	read_all(&reading, &scratch);
+	read_all(&reading);
 	if (opening->at)
 		object_dir_close(&dir);
 	opening->at = NULL;
 	cond_fini(&reading.ended);
 	lock_fini(&reading.lock);
-	free(scratch.at);
 	if (reading.result && opening->err)
 		*opening->err = reading.err;
 	return reading.result;

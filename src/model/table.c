@@ -5,6 +5,7 @@
  * One shard that is taken whole has all of that in its own index; only the tensors are spelled out.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "base/size.h"
@@ -59,12 +60,12 @@ static int allocate(struct weir_model *model, struct weir_error *err)
 	ret = model_charge(model, bytes, label, err);
 	if (ret)
 		return ret;
-	block = calloc(1, bytes + 1);
+	block = malloc(bytes + 1);
 	if (!block)
 		return error_nomem(err, label, "the table of tensors");
-	model->tensors = (void *)block;
+	model->tensors = (void *)block; /* filled in whole, as by_offset is */
 	block += count * sizeof(*model->tensors);
-	model->slots = slots ? (void *)block : NULL;
+	model->slots = slots ? memset(block, 0, slots * sizeof(*model->slots)) : NULL;
 	model->by_offset = order ? (void *)(block + slots * sizeof(*model->slots)) : NULL;
 	return 0;
 }

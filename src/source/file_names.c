@@ -127,13 +127,6 @@ static int gather(const struct sys *sys, DIR *directory, struct arena *arena,
 	}
 }
 
-static int by_name(const void *a, const void *b)
-{
-	const struct source_entry *left = a, *right = b;
-
-	return strcmp(left->name, right->name);
-}
-
 static int hand_over(struct gathering *gathering, struct source_listing *out)
 {
 	size_t count = gathering->count;
@@ -143,7 +136,8 @@ static int hand_over(struct gathering *gathering, struct source_listing *out)
 		return ENOMEM;
 	if (count > 0)
 		memcpy(out->entries, gathering->entries, count * sizeof(*out->entries));
-	qsort(out->entries, count, sizeof(*out->entries), by_name);
+	if (!out->any_order)
+		source_sort(out->entries, count);
 	out->count = count;
 	return 0;
 }
@@ -170,7 +164,7 @@ int file_list(struct source *source, const char *path, const char *uri, struct s
 
 	if (!directory)
 		return error_sys(err, errno, uri, "%s: cannot list", uri);
-	*out = (struct source_listing){.names_only = out->names_only};
+	*out = (struct source_listing){.names_only = out->names_only, .any_order = out->any_order};
 	arena_init(&out->arena, LISTING_MAX);
 	ret = gather(source->env->sys, directory, &out->arena, &gathering);
 	closedir(directory);

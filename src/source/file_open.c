@@ -100,10 +100,11 @@ static struct file_object *allocate(const char *path, const char *uri)
 {
 	size_t uri_bytes = strlen(uri) + 1;
 	size_t path_bytes = path && strcmp(path, uri) != 0 ? strlen(path) + 1 : 0;
-	struct file_object *file = calloc(1, sizeof(*file) + uri_bytes + path_bytes);
+	struct file_object *file = malloc(sizeof(*file) + uri_bytes + path_bytes);
 
 	if (!file)
 		return NULL;
+	memset(file, 0, sizeof(*file));
 	file->object.uri = memcpy(file->text, uri, uri_bytes);
 	if (path_bytes)
 		file->path = memcpy(file->text + uri_bytes, path, path_bytes);

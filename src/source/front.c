@@ -22,7 +22,7 @@ static struct front_object *front_object(struct source_object *object)
 static int wrap(struct source *source, struct source_object *next, struct source_object **out,
 		struct weir_error *err)
 {
-	struct front_object *object = calloc(1, sizeof(*object));
+	struct front_object *object = malloc(sizeof(*object));
 	int ret;
 
 	if (!object) {
@@ -30,9 +30,8 @@ static int wrap(struct source *source, struct source_object *next, struct source
 		next->source->ops->close(next);
 		return ret;
 	}
-	object->object = *next;
+	*object = (struct front_object){.object = *next, .next = next};
 	object->object.source = source;
-	object->next = next;
 	*out = &object->object;
 	return 0;
 }

@@ -376,12 +376,6 @@ static int list_locked(struct memory_source *source, const char *path, struct so
 	return 0;
 }
 
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(((const struct source_entry *)a)->name,
-		      ((const struct source_entry *)b)->name);
-}
-
 static int list(struct source *base, const char *path, const char *uri, struct source_listing *out,
 		struct weir_error *err)
 {
@@ -402,7 +396,7 @@ static int list(struct source *base, const char *path, const char *uri, struct s
 		arena_fini(&out->arena);
 		return error_nomem(err, uri, "the list of what stands inside");
 	}
-	qsort(out->entries, out->count, sizeof(out->entries[0]), by_name);
+	source_sort(out->entries, out->count);
 	return 0;
 }
 

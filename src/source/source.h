@@ -144,9 +144,10 @@ struct source_view {
 
 struct source_listing {
 	struct arena arena;
-	struct source_entry *entries; /* sorted by name */
+	struct source_entry *entries; /* sorted by name, if not in any order */
 	size_t count;
 	bool names_only; /* the caller's: entries may come without their stat, which costs a call each */
+	bool any_order; /* the caller's: they need not be sorted */
 };
 
 struct source_ops {
@@ -292,6 +293,9 @@ struct source_usrbio_how {
 };
 int source_usrbio_create(const struct source_env *env, const struct source_usrbio_how *how,
 			 struct source **out, struct weir_error *err);
+
+/* By name. */
+void source_sort(struct source_entry *entries, size_t count);
 
 /*
  * The path within a source that a URI means, and which source: "file:///a%20b" and "/a b" are "/a b" of
