@@ -160,23 +160,39 @@ __attribute__((cold, noinline)) static int make_room(struct weir_plan *plan, con
 		    sizeof(plan->extents[0]), err);
 }
 
+/* Some at a time: zeroing is a call. */
+#define BLANK_AHEAD UINT64_C(16)
+
+__attribute__((noinline)) static void make_blank(struct weir_plan *plan)
+{
+	uint64_t some = min_of(plan->room - plan->count, BLANK_AHEAD);
+
+	memset(&plan->extents[plan->count], 0, some * sizeof(plan->extents[0]));
+	plan->blank = plan->count + some;
+}
+
 /* An extent behind the others, to be filled in; the plan has it when add() succeeds. */
 static inline int begin(struct weir_plan *plan, struct weir_object *object, uint64_t offset,
 			uint64_t length, uint64_t tag, struct extent **out, struct weir_error *err)
 {
+	struct extent *extent;
 	int ret;
 
 	if (unlikely(plan->order || plan->count >= min_of(plan->room, (uint64_t)EXTENTS_MAX)) &&
 	    (ret = make_room(plan, object->core->uri, err)) < 0)
 		return ret;
-	*out = &plan->extents[plan->count];
-	**out = (struct extent){.object = object,
-				.offset = offset,
-				.length = length,
-				.run_bytes = length,
-				.tag = tag,
-				.class_ = plan->class_,
-				.run = RUN_NONE};
+	if (unlikely(plan->begun || plan->count >= plan->blank))
+		make_blank(plan);
+	plan->begun = true;
+	extent = &plan->extents[plan->count];
+	extent->object = object;
+	extent->offset = offset;
+	extent->length = length;
+	extent->run_bytes = length;
+	extent->tag = tag;
+	extent->class_ = plan->class_;
+	extent->run = RUN_NONE;
+	*out = extent;
 	return 0;
 }
 
@@ -201,6 +217,7 @@ static inline int add(struct weir_plan *plan, struct extent *extent, struct weir
 	extent->left = extent->length;
 	if (counts_object(plan, plan->count))
 		weir_object_ref(extent->object);
+	plan->begun = false;
 	plan->count++;
 	plan->bytes += extent->length;
 	return 0;

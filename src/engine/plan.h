@@ -79,6 +79,8 @@ struct weir_plan {
 	struct weir_ctx *ctx;
 	struct extent *extents;
 	uint64_t count, room;
+	uint64_t blank; /* from count up to here extents are zeroed, if none is begun */
+	bool begun;     /* one behind the last was filled in, and not added so far */
 	struct weir_stride *strides; /* of all extents, one after another */
 	uint64_t stride_count, stride_room;
 	uint64_t bytes;
