@@ -91,27 +91,36 @@ static struct helper_call *next_call(struct helpers *helpers)
 	return list_entry(link, struct helper_call, link);
 }
 
+/* Runs it; what is left of it then is its waiter's, if it has one still. */
+static void run_call(struct helpers *helpers, struct helper_call *call)
+{
+	bool ours, awaited;
+
+	call->result = call->run(call);
+	lock_take(&helpers->lock);
+	call->returned = true;
+	helpers->given_up -= call->done; /* its waiter left before */
+	helpers->posted -= call->posted;
+	ours = call->done || call->posted;
+	awaited = !call->posted; /* who posted has its own way to wait */
+	answer(call, call->result);
+	lock_drop(&helpers->lock);
+	/* Without the lock, which is the first thing that whoever wakes will want. */
+	if (awaited)
+		cond_wake_all(&helpers->answered);
+	if (ours)
+		call->free(call);
+}
+
 static void *work(void *arg)
 {
 	struct helpers *helpers = arg;
 	struct helper_call *call;
-	bool ours;
 
 	lock_take(&helpers->lock);
 	while ((call = next_call(helpers))) {
 		lock_drop(&helpers->lock);
-		call->result = call->run(call);
-		lock_take(&helpers->lock);
-		call->returned = true;
-		helpers->given_up -= call->done; /* its waiter left before */
-		helpers->posted -= call->posted;
-		ours = call->done || call->posted;
-		answer(call, call->result);
-		cond_wake_all(&helpers->answered);
-		if (!ours)
-			continue;
-		lock_drop(&helpers->lock);
-		call->free(call);
+		run_call(helpers, call);
 		lock_take(&helpers->lock);
 	}
 	helpers->threads--;
@@ -147,12 +156,11 @@ static int start_thread(struct helpers *helpers, struct weir_error *err)
 	return 0;
 }
 
-/* With the lock held: behind those that wait already. */
+/* With the lock held: behind those that wait already.  Then, without it, a thread is woken for it. */
 static void enqueue(struct helpers *helpers, struct helper_call *call)
 {
 	list_push(&helpers->waiting, &call->link);
 	helpers->queued++;
-	cond_wake(&helpers->work);
 }
 
 /* Waits with the lock held; 0 when the call is done. */
@@ -212,6 +220,9 @@ static int run_elsewhere(struct helpers *helpers, struct helper_call *call, int6
 		ret = start_thread(helpers, err);
 	if (ret == 0) {
 		enqueue(helpers, call);
+		lock_drop(&helpers->lock);
+		cond_wake(&helpers->work);
+		lock_take(&helpers->lock);
 		ret = wait_done(helpers, call, timeout_ns, cancel);
 		if (ret < 0)
 			ours = give_up(helpers, call, ret);
@@ -284,6 +295,8 @@ int helper_post(struct helpers *helpers, struct helper_call *call)
 	lock_drop(&helpers->lock);
 	if (ret < 0)
 		call->free(call);
+	else
+		cond_wake(&helpers->work);
 	return ret;
 }
 
@@ -343,6 +356,7 @@ static int start_watching(struct helpers *helpers, struct weir_error *err)
 int helper_start(struct helpers *helpers, struct helper_call *call, int64_t timeout_ns,
 		 struct weir_cancel *cancel, struct weir_error *err)
 {
+	bool queued = false;
 	int ret = 0;
 
 	call_init(call);
@@ -362,9 +376,13 @@ int helper_start(struct helpers *helpers, struct helper_call *call, int64_t time
 	if (ret == 0 && !call->returned) {
 		list_push(&helpers->watched, &call->watched);
 		enqueue(helpers, call);
-		cond_wake(&helpers->watch);
+		queued = true;
 	}
 	lock_drop(&helpers->lock);
+	if (queued) {
+		cond_wake(&helpers->work);
+		cond_wake(&helpers->watch);
+	}
 	if (ret < 0)
 		call->free(call);
 	return ret;
