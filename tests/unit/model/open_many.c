@@ -32,7 +32,7 @@ static void a_hundred_shards(void)
 	leave();
 }
 
-static int shards_by_path, looks_at_mounts, shards_found; /* since the context was made */
+static _Atomic int shards_by_path, looks_at_mounts, shards_found; /* since the context was made */
 
 static int counting_openat(int dir, const char *path, int flags, mode_t mode)
 {
