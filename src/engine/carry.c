@@ -372,7 +372,7 @@ int weir_transfer_wait(struct weir_transfer *transfer, struct weir_done *out, un
 	lent_until = deadline_after(transfer->ctx->sys, transfer->opts.stall_ns);
 	queue_begin_wait(transfer->queue);
 	ret = wait_own(transfer, out, max, deadline, min_of(deadline, lent_until));
-	queue_end_wait(transfer->queue);
+	queue_end_wait(transfer->queue, ret == WEIR_TIMEOUT);
 	if (ret == WEIR_TIMEOUT)
 		return error_set(err, ret, NULL, "no completion came in time");
 	return ret;

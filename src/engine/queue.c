@@ -95,13 +95,16 @@ unsigned queue_take(struct weir_queue *queue, struct weir_done *out, unsigned ma
 /* Relaxed, both: a time to reckon with, nothing is published by it. */
 void queue_begin_wait(struct weir_queue *queue)
 {
-	atomic_store_explicit(&queue->waits_since_ns, queue->ctx->sys->now_ns(),
+	atomic_store_explicit(&queue->waits_since_ns, queue->ctx->sys->now_ns() - queue->waited_ns,
 			      memory_order_relaxed);
 }
 
-void queue_end_wait(struct weir_queue *queue)
+/* Many short waits in vain are one long one: who looks after a progress bar meanwhile waits as well. */
+void queue_end_wait(struct weir_queue *queue, bool in_vain)
 {
-	atomic_store_explicit(&queue->waits_since_ns, 0, memory_order_relaxed);
+	int64_t since = atomic_exchange_explicit(&queue->waits_since_ns, 0, memory_order_relaxed);
+
+	queue->waited_ns = in_vain ? queue->ctx->sys->now_ns() - since : 0;
 }
 
 bool queue_sleep(struct weir_queue *queue, int64_t deadline_ns)
@@ -205,7 +208,7 @@ int weir_queue_wait(struct weir_queue *queue, struct weir_done *out, unsigned ma
 		queue_begin_wait(queue);
 		while (queue_sleep(queue, deadline) && !(taken = queue_take(queue, out, max)))
 			;
-		queue_end_wait(queue);
+		queue_end_wait(queue, taken == 0);
 	}
 	if (taken == 0)
 		return error_set(err, WEIR_TIMEOUT, NULL, "no completion came in time");

@@ -33,6 +33,8 @@ struct weir_queue {
 	int fd;                         /* -1: nobody asked */
 	_Atomic int64_t waits_since_ns; /* somebody has been waiting since; 0: nobody */
 	bool signalled;                 /* the descriptor is readable */
+
+	int64_t waited_ns; /* in vain, since something was taken; the drainer's own */
 };
 
 void queue_init(struct weir_queue *queue, struct weir_ctx *ctx, uint32_t capacity);
@@ -46,9 +48,9 @@ void queue_nudge(struct weir_queue *queue);
 /* Takes what is there, up to max; does not wait. */
 unsigned queue_take(struct weir_queue *queue, struct weir_done *out, unsigned max);
 
-/* Somebody begins to wait, and ends. */
+/* Somebody begins to wait, and ends: in vain, or with something. */
 void queue_begin_wait(struct weir_queue *queue);
-void queue_end_wait(struct weir_queue *queue);
+void queue_end_wait(struct weir_queue *queue, bool in_vain);
 
 /* Waits until something is there or a nudge; false: the deadline passed. */
 bool queue_sleep(struct weir_queue *queue, int64_t deadline_ns);

@@ -23,7 +23,7 @@ int model_charge(struct weir_model *model, uint64_t bytes, const char *label,
 {
 	struct budget *budget = model->ctx->budget;
 
-	if (!budget_take(budget, bytes))
+	if (!budget_take_fixed(budget, bytes))
 		return error_set(err, WEIR_LIMIT, label,
 				 "%s: %" PRIu64
 				 " bytes more for its table do not fit in the budget: "
@@ -37,7 +37,7 @@ int model_charge(struct weir_model *model, uint64_t bytes, const char *label,
 static void discharge(struct weir_model *model, uint64_t bytes)
 {
 	atomic_fetch_sub_explicit(&model->charged_bytes, bytes, memory_order_relaxed);
-	budget_give(model->ctx->budget, bytes);
+	budget_give_fixed(model->ctx->budget, bytes);
 }
 
 void weir_model_close(struct weir_model *model)

@@ -278,6 +278,55 @@ static void a_short_limit_beside_a_long_one_is_kept(void)
 	close_all();
 }
 
+/* Who waited in small pieces, as a progress bar does, for bytes that he held himself, waited for ever. */
+static void many_short_waits_in_vain_end_as_a_long_one(void)
+{
+	struct weir_buffer *held[8] = {NULL};
+	int64_t until = sys_real()->now_ns() + 20 * NS_PER_SEC;
+	int n, late = 0;
+
+	open_all(WEIR_CTX_OPTS(.budget_bytes = 5 * MIB), 0);
+	for (unsigned i = 0; i < array_size(held); i++)
+		add(i * MIB, MIB, i);
+	start(NULL, WEIR_TRANSFER_OPTS(.stall_ns = 300 * NS_PER_MS));
+	while ((n = weir_transfer_wait(transfer, &done, 1, 20 * NS_PER_MS, &err)) != 0) {
+		if (n == 1) {
+			held[done.tag] = done.buffer;
+			late += done.status == WEIR_TIMEOUT;
+		}
+		check(sys_real()->now_ns() < until);
+	}
+	check(late > 0);
+	for (unsigned i = 0; i < array_size(held); i++)
+		weir_buffer_unref(held[i]);
+	check_int(weir_transfer_finish(transfer, 0, &err), WEIR_TIMEOUT);
+	close_all();
+}
+
+/* The index of a model was counted as bytes that come back: what could never fit was waited for. */
+static void beside_an_index_all_that_is_left_can_be_had(void)
+{
+	static const char header[] = "{\"t\":{\"dtype\":\"U8\",\"shape\":[2621440],"
+				     "\"data_offsets\":[0,2621440]}}";
+	uint64_t bytes = sizeof(header) - 1, size = 8 + bytes + 2621440;
+	struct weir_model *model;
+	char *file = calloc(1, size);
+
+	memcpy(file, &bytes, 8);
+	memcpy(file + 8, header, bytes);
+	check_int(weir_ctx_create(WEIR_CTX_OPTS(.budget_bytes = 5 * MIB), &ctx, &err), 0);
+	check_int(weir_memory_put(ctx, "m.safetensors", file, size, &err), 0);
+	free(file);
+	check_int(weir_model_open(ctx, "memory://m.safetensors", NULL, &model, &err), 0);
+	check_int(weir_load_start(model, WEIR_LOAD_OPTS(.stall_ns = NS_PER_SEC), &transfer, &err),
+		  0);
+	check_int(take(), 1);
+	check_int(done.status, 0);
+	check_int(weir_transfer_finish(transfer, 0, &err), 0);
+	weir_model_close(model);
+	weir_ctx_destroy(ctx);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test tests[] = {
@@ -293,6 +342,8 @@ int main(int argc, char **argv)
 		TEST(an_abandoned_transfer_that_came_back_ends_with_its_context),
 		TEST(any_stall_limit_is_taken),
 		TEST(a_short_limit_beside_a_long_one_is_kept),
+		TEST(many_short_waits_in_vain_end_as_a_long_one),
+		TEST(beside_an_index_all_that_is_left_can_be_had),
 	};
 
 	return tests_run(argc, argv, tests, array_size(tests));
