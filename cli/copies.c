@@ -300,7 +300,7 @@ static int copy_content(const struct copy_how *how, struct weir_object *from,
 		.to = to,
 		.done_bytes = how->done_bytes,
 	};
-	int ret = weir_object_clone(to, from, err);
+	int ret = weir_object_clone(to, from, how->cancel, err);
 
 	if (ret == WEIR_UNSUPPORTED) {
 		*err = (struct weir_error)WEIR_ERROR_INIT;

@@ -185,8 +185,6 @@ static void finish(struct loading *loading, struct weir_transfer *transfer)
 static void reset(struct loading *loading)
 {
 	loading_release(loading);
-	memset(loading->arrived, 0,
-	       (weir_model_tensor_count(loading->model) + 1) * sizeof(*loading->arrived));
 	loading->code = 0;
 	loading->digest_ns = 0;
 	loading->figures = (struct figures){0};
@@ -238,11 +236,10 @@ void loading_release(struct loading *loading)
 {
 	uint64_t count = loading->model ? weir_model_tensor_count(loading->model) : 0;
 
-	for (uint64_t n = 0; n < count; n++) {
+	for (uint64_t n = 0; n < count; n++)
 		weir_buffer_unref(loading->arrived[n].buffer);
-		loading->arrived[n].buffer = NULL;
-		loading->arrived[n].data = NULL;
-	}
+	if (count)
+		memset(loading->arrived, 0, count * sizeof(*loading->arrived));
 }
 
 void loading_close(struct loading *loading)

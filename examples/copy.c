@@ -61,7 +61,7 @@ static int copy(struct weir_ctx *ctx, const char *from_uri, const char *to_uri,
 	    (ret = weir_object_stat(from, &stat, err)) ||
 	    (ret = weir_object_create(ctx, to_uri, stat.size_bytes, NULL, &to, err)))
 		goto out;
-	ret = weir_object_clone(to, from, err);
+	ret = weir_object_clone(to, from, NULL, err);
 	if (ret == WEIR_UNSUPPORTED)
 		ret = move_all(ctx, from, to, stat.size_bytes, err);
 	if (ret == 0)

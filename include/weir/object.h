@@ -142,10 +142,11 @@ WEIR_API int weir_object_create(struct weir_ctx *ctx, const char *uri, uint64_t 
 
 /*
  * Fills a new object with another's content without moving bytes through memory, where the two share
- * a file system that can (reflink, else copy_file_range).  WEIR_UNSUPPORTED: do it by hand.
+ * a file system that can (reflink, else copy_file_range).  WEIR_UNSUPPORTED: do it by hand.  The cancel
+ * token (NULL: none) is looked at between pieces, so that nothing is written after the return.
  */
 WEIR_API int weir_object_clone(struct weir_object *to, struct weir_object *from,
-			       struct weir_error *err);
+			       struct weir_cancel *cancel, struct weir_error *err);
 
 /* Gives it its name, replacing what had it; transfers into it have finished before. */
 WEIR_API int weir_object_commit(struct weir_object *object, int durability, struct weir_error *err);

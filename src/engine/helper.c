@@ -178,8 +178,11 @@ static int wait_done(struct helpers *helpers, struct helper_call *call, int64_t 
 		if (seen != progress)
 			deadline_ns = deadline_after(helpers->sys, timeout_ns);
 		progress = seen;
-		if (cancel && atomic_load_explicit(&cancel->fired, memory_order_relaxed))
-			return WEIR_CANCELLED;
+		if (cancel && atomic_load_explicit(&cancel->fired, memory_order_relaxed)) {
+			if (!call->heeds)
+				return WEIR_CANCELLED;
+			atomic_store_explicit(&call->leave, true, memory_order_relaxed);
+		}
 		if (now >= deadline_ns)
 			return WEIR_TIMEOUT;
 		cond_wait(&helpers->answered, &helpers->lock,
@@ -236,6 +239,7 @@ static int run_elsewhere(struct helpers *helpers, struct helper_call *call, int6
 static void call_init(struct helper_call *call)
 {
 	atomic_init(&call->progress, 0);
+	atomic_init(&call->leave, false);
 	list_init(&call->link);
 	list_init(&call->watched);
 	call->returned = false;

@@ -34,6 +34,10 @@ struct helper_call {
 	/* Raised by `run` as it gets on: the time-out counts from the last time. */
 	_Atomic uint32_t progress;
 
+	/* `run` looks at `leave` and ends soon: who cancels asks by that, and waits. */
+	bool heeds;
+	_Atomic bool leave;
+
 	/*
 	 * Of a call that is started: told the answer once, under the helpers' lock, by the thread that ran
 	 * it or by the one that watches the time.  Where the call has not `returned` it is the thread's

@@ -207,7 +207,7 @@ static void take_stat(struct helper_call *helper_call, void *arg)
 
 int weir_object_stat(struct weir_object *object, struct weir_stat *out, struct weir_error *err)
 {
-	return object_call_on(object, run_describe, NULL, 0, take_stat, out, err);
+	return object_call_on(object, run_describe, 0, take_stat, out, err);
 }
 
 static int run_stat(struct helper_call *helper_call)

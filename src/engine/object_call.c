@@ -84,8 +84,7 @@ int object_call_begin(struct weir_ctx *ctx, const char *uri, const struct weir_o
 	return 0;
 }
 
-int object_call_on(struct weir_object *object, int (*run)(struct helper_call *call),
-		   struct weir_object *other, int durability,
+int object_call_on(struct weir_object *object, int (*run)(struct helper_call *call), int durability,
 		   void (*taken)(struct helper_call *call, void *arg), void *arg,
 		   struct weir_error *err)
 {
@@ -99,7 +98,6 @@ int object_call_on(struct weir_object *object, int (*run)(struct helper_call *ca
 	if (!call)
 		return WEIR_NOMEM;
 	call->object = weir_object_ref(object);
-	call->other = other ? weir_object_ref(other) : NULL;
 	call->durability = durability;
 	return object_call_run(call, object->core->uri, &opts, taken, arg, err);
 }

@@ -47,9 +47,8 @@ int object_call_run(struct object_call *call, const char *what, const struct wei
 		    void (*taken)(struct helper_call *call, void *arg), void *arg,
 		    struct weir_error *err);
 
-/* A call about an object, and another where the call is about two. */
-int object_call_on(struct weir_object *object, int (*run)(struct helper_call *call),
-		   struct weir_object *other, int durability,
+/* A call about an object. */
+int object_call_on(struct weir_object *object, int (*run)(struct helper_call *call), int durability,
 		   void (*taken)(struct helper_call *call, void *arg), void *arg,
 		   struct weir_error *err);
 

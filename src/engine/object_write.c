@@ -54,23 +54,46 @@ int weir_object_create(struct weir_ctx *ctx, const char *uri, uint64_t size_byte
 	return object_call_run(call, uri, &copy, object_call_take_object, out, err);
 }
 
+/* Relaxed, both: signs alone, nothing is published with them. */
+static bool goes_on(void *arg)
+{
+	struct helper_call *call = arg;
+
+	atomic_fetch_add_explicit(&call->progress, 1, memory_order_relaxed);
+	return !atomic_load_explicit(&call->leave, memory_order_relaxed);
+}
+
 static int run_clone(struct helper_call *helper_call)
 {
 	struct object_call *call = object_call_of(helper_call);
+	struct source_pace pace = {goes_on, helper_call};
 	struct source_object *to = call->object->core, *from = call->other->core;
 
 	if (to->source != from->source || !to->source->ops->clone)
 		return error_set(&helper_call->err, WEIR_UNSUPPORTED, to->uri,
 				 "%s and %s do not share a store", to->uri, from->uri);
-	return to->source->ops->clone(to, from, &helper_call->err);
+	return to->source->ops->clone(to, from, &pace, &helper_call->err);
 }
 
-int weir_object_clone(struct weir_object *to, struct weir_object *from, struct weir_error *err)
+int weir_object_clone(struct weir_object *to, struct weir_object *from, struct weir_cancel *cancel,
+		      struct weir_error *err)
 {
+	struct weir_object_opts opts = {.size = sizeof(opts), .cancel = cancel};
+	struct object_call *call;
+	int ret = ctx_alive(to->ctx, err);
+
+	if (ret < 0)
+		return ret;
 	if (!to->core->writing)
 		return error_set(err, WEIR_ARG, to->core->uri, "%s: was opened for reading",
 				 to->core->uri);
-	return object_call_on(to, run_clone, from, 0, NULL, NULL, err);
+	call = object_call_new(to->ctx, NULL, &opts, run_clone, err);
+	if (!call)
+		return WEIR_NOMEM;
+	call->object = weir_object_ref(to);
+	call->other = weir_object_ref(from);
+	call->call.heeds = true;
+	return object_call_run(call, to->core->uri, &opts, NULL, NULL, err);
 }
 
 /* Once, and only what is being written. */
@@ -99,7 +122,7 @@ int weir_object_commit(struct weir_object *object, int durability, struct weir_e
 
 	if (ret < 0)
 		return ret;
-	return object_call_on(object, run_commit, NULL, durability, NULL, NULL, err);
+	return object_call_on(object, run_commit, durability, NULL, NULL, err);
 }
 
 static int run_abort(struct helper_call *helper_call)
@@ -113,7 +136,7 @@ int weir_object_abort(struct weir_object *object, struct weir_error *err)
 {
 	int ret = end_writing(object, err);
 
-	return ret < 0 ? ret : object_call_on(object, run_abort, NULL, 0, NULL, NULL, err);
+	return ret < 0 ? ret : object_call_on(object, run_abort, 0, NULL, NULL, err);
 }
 
 static int run_mkdir(struct helper_call *helper_call)

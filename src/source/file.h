@@ -285,7 +285,8 @@ int file_mkdir(struct source *source, const char *path, const char *uri, struct 
 
 int file_create(struct source *source, const char *path, const char *uri, uint64_t size_bytes,
 		const struct source_how *how, struct source_object **out, struct weir_error *err);
-int file_clone(struct source_object *to, struct source_object *from, struct weir_error *err);
+int file_clone(struct source_object *to, struct source_object *from, const struct source_pace *pace,
+	       struct weir_error *err);
 int file_commit(struct source_object *object, int durability, struct weir_error *err);
 int file_abort(struct source_object *object, struct weir_error *err);
 

@@ -31,7 +31,7 @@
 #define WRITE_ALIGN 4096u
 
 #define TRIES      16
-#define COPY_BYTES ((size_t)256 << 20)
+#define COPY_BYTES ((size_t)64 << 20) /* from one look at the pace to the next */
 
 struct file_draft {
 	int dir; /* owned */
@@ -331,7 +331,8 @@ int file_create(struct source *source, const char *path, const char *uri, uint64
 }
 
 /* In the kernel; 0, or an errno: EXDEV and the like where it cannot be done from the start. */
-static int copy_range(const struct sys *sys, int from, int to, uint64_t size_bytes)
+static int copy_range(const struct sys *sys, int from, int to, uint64_t size_bytes,
+		      const struct source_pace *pace)
 {
 	uint64_t done = 0;
 
@@ -347,6 +348,8 @@ static int copy_range(const struct sys *sys, int from, int to, uint64_t size_byt
 			return ENODATA;
 		else if (errno != EINTR && errno != EAGAIN)
 			return done ? (errno == EXDEV ? EIO : errno) : errno;
+		if (pace && !pace->go_on(pace->arg))
+			return ECANCELED;
 	}
 	return 0;
 }
@@ -359,7 +362,8 @@ static bool impossible_here(int os_errno)
 }
 
 /* 0 or an errno. */
-static int fill_from(struct file_object *target, struct file_object *origin)
+static int fill_from(struct file_object *target, struct file_object *origin,
+		     const struct source_pace *pace)
 {
 	const struct sys *sys = file_sys(target);
 	int ret = file_hold(origin);
@@ -367,12 +371,13 @@ static int fill_from(struct file_object *target, struct file_object *origin)
 	if (ret)
 		return ret;
 	if (sys->clone_file(target->fd, origin->fd) != 0)
-		ret = copy_range(sys, origin->fd, target->fd, target->object.size_bytes);
+		ret = copy_range(sys, origin->fd, target->fd, target->object.size_bytes, pace);
 	file_drop(origin);
 	return ret;
 }
 
-int file_clone(struct source_object *to, struct source_object *from, struct weir_error *err)
+int file_clone(struct source_object *to, struct source_object *from, const struct source_pace *pace,
+	       struct weir_error *err)
 {
 	struct file_object *target = file_object_of(to);
 	int ret;
@@ -385,7 +390,9 @@ int file_clone(struct source_object *to, struct source_object *from, struct weir
 				 "%s: %llu bytes of %s do not go into one of %llu", to->uri,
 				 (unsigned long long)from->size_bytes, from->uri,
 				 (unsigned long long)to->size_bytes);
-	ret = fill_from(target, file_object_of(from));
+	ret = fill_from(target, file_object_of(from), pace);
+	if (ret == ECANCELED)
+		return error_set(err, WEIR_CANCELLED, to->uri, "%s: cancelled", to->uri);
 	if (ret == ENODATA)
 		return error_set(err, WEIR_TRUNCATED, from->uri,
 				 "%s: became shorter while it was copied", from->uri);

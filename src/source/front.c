@@ -113,14 +113,15 @@ int front_create(struct source *source, const char *path, const char *uri, uint6
 	return ret ? ret : wrap(source, object, out, err);
 }
 
-static int front_clone(struct source_object *to, struct source_object *from, struct weir_error *err)
+static int front_clone(struct source_object *to, struct source_object *from,
+		       const struct source_pace *pace, struct weir_error *err)
 {
 	struct source_object *next = front_next_object(to);
 
 	if (from->source != to->source)
 		return error_set(err, WEIR_UNSUPPORTED, to->uri, "%s: cannot share bytes with %s",
 				 to->uri, from->uri);
-	return next->source->ops->clone(next, front_next_object(from), err);
+	return next->source->ops->clone(next, front_next_object(from), pace, err);
 }
 
 int front_commit(struct source_object *object, int durability, struct weir_error *err)

@@ -422,11 +422,13 @@ static int create(struct source *base, const char *path, const char *uri, uint64
 	return ret;
 }
 
-static int copy_object(struct source_object *to, struct source_object *from, struct weir_error *err)
+static int copy_object(struct source_object *to, struct source_object *from,
+		       const struct source_pace *pace, struct weir_error *err)
 {
 	struct blob *target = memory_object(to)->blob;
 	const struct blob *origin;
 
+	(void)pace; /* at the speed of memory */
 	if (to->source != from->source)
 		return error_set(err, WEIR_UNSUPPORTED, to->uri, "%s: cannot share bytes with %s",
 				 to->uri, from->uri);

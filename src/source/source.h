@@ -142,6 +142,12 @@ struct source_view {
 	void *at;
 };
 
+/* What takes long asks this as it gets on: false where it should leave off (WEIR_CANCELLED). */
+struct source_pace {
+	bool (*go_on)(void *arg);
+	void *arg;
+};
+
 struct source_listing {
 	struct arena arena;
 	struct source_entry *entries; /* sorted by name, if not in any order */
@@ -180,7 +186,8 @@ struct source_ops {
 	int (*create)(struct source *source, const char *path, const char *uri, uint64_t size_bytes,
 		      const struct source_how *how, struct source_object **out,
 		      struct weir_error *err);
-	int (*clone)(struct source_object *to, struct source_object *from, struct weir_error *err);
+	int (*clone)(struct source_object *to, struct source_object *from,
+		     const struct source_pace *pace, struct weir_error *err);
 	int (*commit)(struct source_object *object, int durability, struct weir_error *err);
 	int (*abort)(struct source_object *object, struct weir_error *err);
 	int (*mkdir)(struct source *source, const char *path, const char *uri,

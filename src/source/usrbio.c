@@ -37,8 +37,10 @@ static int make_directory(struct source *source, const char *path, const char *u
 }
 
 /* The daemon has no way to share blocks that is told to its clients. */
-static int share(struct source_object *to, struct source_object *from, struct weir_error *err)
+static int share(struct source_object *to, struct source_object *from,
+		 const struct source_pace *pace, struct weir_error *err)
 {
+	(void)pace;
 	return error_set(err, WEIR_UNSUPPORTED, to->uri, "%s: cannot be cloned from %s", to->uri,
 			 from->uri);
 }

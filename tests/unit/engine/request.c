@@ -3,6 +3,7 @@
  * Opening and describing without waiting: completions, deadlines, cancelling, and a file server that
  * does not answer.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/compiler.h"
+#include "base/size.h"
 #include "engine/context.h"
 #include "lib/check.h"
 #include "lib/pattern.h"
@@ -169,6 +171,51 @@ static void a_cancel_flag_ends_both_forms(void)
 	weir_cancel_destroy(opts.cancel);
 }
 
+/* A copy in the kernel is long at work, and ends only between two of its pieces. */
+static ssize_t copy_slowly(int from, off_t *from_at, int to, off_t *to_at, size_t length,
+			   unsigned flags)
+{
+	usleep(150000);
+	return copy_file_range(from, from_at, to, to_at, min_of(length, (size_t)4096), flags);
+}
+
+static int clone_refused(int to, int from)
+{
+	(void)to;
+	(void)from;
+	errno = EOPNOTSUPP;
+	return -1;
+}
+
+static void a_cancelled_clone_has_ended_when_it_returns(void)
+{
+	char from[] = "/tmp/weir-clone-XXXXXX", to[] = "/tmp/weir-cloned-XXXXXX";
+	struct weir_object *source, *target;
+	struct weir_cancel *cancel;
+	int64_t start;
+	int fd = mkstemp(from);
+
+	check_int(ftruncate(fd, 1 << 20), 0);
+	close(fd);
+	close(mkstemp(to));
+	begin(false);
+	sys.clone_file = clone_refused;
+	sys.copy_file_range = copy_slowly;
+	check_int(weir_cancel_create(ctx, &cancel, &err), 0);
+	check_int(weir_object_open(ctx, from, NULL, &source, &err), 0);
+	check_int(weir_object_create(ctx, to, 1 << 20, NULL, &target, &err), 0);
+	weir_cancel_fire(cancel);
+	start = sys_real()->now_ns();
+	check_int(weir_object_clone(target, source, cancel, &err), WEIR_CANCELLED);
+	check(sys_real()->now_ns() - start > 140 * NS_PER_MS); /* it waited for the piece */
+	weir_object_unref(target);
+	weir_object_unref(source);
+	end();
+	weir_cancel_destroy(cancel);
+	unlink(from);
+	unlink(to);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test tests[] = {
@@ -178,6 +225,7 @@ int main(int argc, char **argv)
 		TEST(an_open_that_hangs_ends_at_its_deadline),
 		TEST(finishing_early_cancels_and_closes_what_comes_late),
 		TEST(a_cancel_flag_ends_both_forms),
+		TEST(a_cancelled_clone_has_ended_when_it_returns),
 	};
 
 	return tests_run(argc, argv, tests, array_size(tests));

@@ -16,13 +16,13 @@ static void clones(void)
 	source_made();
 	from = opened(from_path);
 	to = created(to_path, 300001);
-	if (source->ops->clone(to, from, &err))
+	if (source->ops->clone(to, from, NULL, &err))
 		check_failed(__FILE__, __LINE__, "%s", err.message);
 	check_int(source->ops->commit(to, WEIR_DURABLE_NO, NULL), 0);
 	check_file(to_path, 300001);
 	source->ops->close(to);
 	to = created(to_path, 5);
-	check_int(source->ops->clone(to, from, &err), WEIR_ARG);
+	check_int(source->ops->clone(to, from, NULL, &err), WEIR_ARG);
 	source->ops->close(to);
 	all_done(from);
 }
@@ -62,9 +62,36 @@ static void clones_piece_by_piece(void)
 	from = opened(file_made(1000));
 	to = created(path_of("other"), 1000);
 	copy_errno = EXDEV;
-	check_int(source->ops->clone(to, from, NULL), WEIR_UNSUPPORTED);
+	check_int(source->ops->clone(to, from, NULL, NULL), WEIR_UNSUPPORTED);
 	copy_errno = EIO;
-	check_int(source->ops->clone(to, from, NULL), WEIR_IO);
+	check_int(source->ops->clone(to, from, NULL, NULL), WEIR_IO);
+	source->ops->close(to);
+	all_done(from);
+}
+
+static unsigned asked;
+
+static bool once(void *arg)
+{
+	(void)arg;
+	return asked++ == 0;
+}
+
+/* However large it is: it was once a single call, which nobody could end and which came too late. */
+static void a_clone_asks_whether_to_go_on(void)
+{
+	const struct source_pace pace = {once, NULL};
+	struct source_object *from, *to;
+
+	test_sys = *sys_real();
+	test_sys.clone_file = clone_refused;
+	test_sys.copy_file_range = copy_in_pieces;
+	source_made();
+	from = opened(file_made(300001));
+	to = created(path_of("other"), 300001);
+	copy_errno = 0;
+	check_int(source->ops->clone(to, from, &pace, NULL), WEIR_CANCELLED);
+	check_int(asked, 2);
 	source->ops->close(to);
 	all_done(from);
 }
@@ -78,9 +105,9 @@ static void a_clone_of_a_file_that_changed(void)
 	from = opened(path);
 	to = created(path_of("other"), 1000);
 	check_int(truncate(path, 500), 0);
-	check_int(source->ops->clone(to, from, NULL), WEIR_TRUNCATED);
+	check_int(source->ops->clone(to, from, NULL, NULL), WEIR_TRUNCATED);
 	check_int(truncate(path, 1000), 0);
-	check_int(source->ops->clone(to, from, NULL), WEIR_CHANGED);
+	check_int(source->ops->clone(to, from, NULL, NULL), WEIR_CHANGED);
 	source->ops->close(to);
 	all_done(from);
 }
@@ -161,6 +188,7 @@ int main(int argc, char **argv)
 	static const struct test tests[] = {
 		TEST(clones),
 		TEST(clones_piece_by_piece),
+		TEST(a_clone_asks_whether_to_go_on),
 		TEST(a_clone_of_a_file_that_changed),
 		TEST(stats),
 		TEST(lists),

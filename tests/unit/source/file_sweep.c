@@ -155,7 +155,7 @@ static void clone_one(const char *from_path, const char *to_path, uint64_t bytes
 	if (!fine(source->ops->open(source, from_path, from_path, &plain, &from, &err), &err))
 		return;
 	if (fine(source->ops->create(source, to_path, to_path, bytes, &plain, &to, &err), &err)) {
-		if (fine(source->ops->clone(to, from, &err), &err))
+		if (fine(source->ops->clone(to, from, NULL, &err), &err))
 			fine(source->ops->commit(to, WEIR_DURABLE_NO, &err), &err);
 		else
 			fine(source->ops->abort(to, &err), &err);

@@ -480,10 +480,10 @@ static void a_clone_has_the_bytes(void)
 	put("a", "1234");
 	from = open_name("a");
 	check_int(ops->create(source, "b", "b", 3, &plain, &to, NULL), 0);
-	check_int(ops->clone(to, from, NULL), WEIR_ARG);
+	check_int(ops->clone(to, from, NULL, NULL), WEIR_ARG);
 	ops->close(to);
 	check_int(ops->create(source, "b", "b", 4, &plain, &to, NULL), 0);
-	check_int(ops->clone(to, from, NULL), 0);
+	check_int(ops->clone(to, from, NULL, NULL), 0);
 	check_int(ops->commit(to, WEIR_DURABLE_NO, NULL), 0);
 	ops->close(to);
 	ops->close(from);
