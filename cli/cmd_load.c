@@ -273,7 +273,8 @@ static void json_begin(struct load *load)
 	json_array(&load->json, "loads");
 }
 
-static void json_failed(struct load *load)
+/* The code is that of what ended it all, be it no tensor's own. */
+static void json_failed(struct load *load, int code)
 {
 	json_array(&load->json, "failed");
 	for (uint64_t n = 0; load->loading.arrived && n < load->selection.count; n++) {
@@ -286,7 +287,7 @@ static void json_failed(struct load *load)
 		json_object(&load->json, NULL);
 		json_text_len(&load->json, "name", tensor->name, tensor->name_len);
 		json_text(&load->json, "class",
-			  weir_code_name(arrived->settled ? arrived->status : load->loading.code));
+			  weir_code_name(arrived->settled ? arrived->status : code));
 		json_end(&load->json);
 	}
 	json_end(&load->json);
@@ -330,7 +331,7 @@ static void json_finish(struct load *load, int code, const struct weir_error *er
 	if (load->mine->digest && load->done)
 		json_tensors(load);
 	if (code) {
-		json_failed(load);
+		json_failed(load, code);
 		report_json(&load->json, err);
 	}
 	json_end(&load->json);

@@ -72,6 +72,21 @@ class Load(CliTest):
         self.assertTrue(document["failed"])
         self.assertIn("name", document["failed"][0])
 
+    def test_a_file_that_goes_away_between_two_loads(self):
+        os.mkdir(self.path("gone"))
+        self.model("gone/model.safetensors")
+        with subprocess.Popen([WEIR, "load", "--cold", "--digest", "--json", "--repeat", "1000000", "--progress=plain",
+                               "gone/model.safetensors"], cwd=self.dir, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE) as run:
+            run.stderr.readline()
+            os.rename(self.path("gone"), self.path("away"))
+            out, _ = run.communicate(timeout=60)
+        self.assertEqual(run.returncode, 1)
+        document = json.loads(out)
+        self.assertError(document, "NOTFOUND")
+        self.assertEqual({failed["class"] for failed in document["failed"]}, {"NOTFOUND"})
+        self.assertEqual(document["tensors"], [])
+
     def test_device(self):
         self.weir("load", "--device", "cpu", "m")
         if "CUDA found" not in self.weir("--version").text:
