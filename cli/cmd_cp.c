@@ -233,7 +233,8 @@ const struct verb verb_cp = {
 		"with several, a directory.\n\n"
 		"A file is written under a temporary name and gets its own when it is whole. Within "
 		"one file system blocks are shared (reflink, else copy_file_range) where that works. "
-		"Links are followed.\n\n"
+		"Links are followed, but for those that lead back to a directory above them. A copy has "
+		"the rights of its source, less the umask.\n\n"
 		"A copy that was interrupted goes on with `--resume`: files that were finished are "
 		"skipped, others start over.",
 	.sets = sets,

@@ -3,6 +3,7 @@
  * weir ls: what stands in directories, and what is known of objects.
  */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "inputs.h"
@@ -55,21 +56,19 @@ static const char *kind_name(int kind)
 /* dir and name as one URI; dir NULL: the name is one already. */
 static void print_json(const char *dir, const char *name, const struct weir_stat *stat)
 {
-	char uri[8192], date[VALUE_MAX];
-	size_t len = dir ? strlen(dir) : 0;
+	char *uri = dir ? session_join(dir, name) : NULL, date[VALUE_MAX];
 	struct json json;
 
-	snprintf(uri, sizeof(uri), "%s%s%s", dir ? dir : "",
-		 dir && len && dir[len - 1] != '/' ? "/" : "", name);
 	json_open(&json, stdout);
 	json_object(&json, NULL);
-	json_text(&json, "uri", uri);
+	json_text(&json, "uri", uri ? uri : name);
 	json_text(&json, "kind", kind_name(stat->kind));
 	json_uint(&json, "size_bytes", stat->size_bytes);
 	json_text(&json, "modified", value_print_date(date, stat->modified_ns));
 	json_text(&json, "version", stat->version);
 	json_end(&json);
 	json_close(&json);
+	free(uri);
 	out_check();
 }
 

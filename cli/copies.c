@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "copies.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,16 +21,6 @@ struct walk {
 static int nomem(struct weir_error *err)
 {
 	return report_set(err, WEIR_NOMEM, NULL, "a list of files: out of memory");
-}
-
-static char *join(const char *dir, const char *name)
-{
-	size_t len = strlen(dir);
-	char *path = NULL;
-
-	if (asprintf(&path, "%s%s%s", dir, len && dir[len - 1] == '/' ? "" : "/", name) < 0)
-		return NULL;
-	return path;
 }
 
 /* Appends; takes both names.  Grows by doubling: full where the count is a power of two. */
@@ -81,13 +70,19 @@ static int add_directory(struct walk *walk, char *from, char *to, struct weir_er
 static int add(struct walk *walk, char *from, char *to, const struct weir_stat *stat,
 	       struct weir_error *err)
 {
+	const char *why;
+
 	if (stat->kind == WEIR_KIND_FILE)
 		return add_file(walk, from, to, stat, err);
-	if (stat->kind == WEIR_KIND_DIRECTORY && walk->how->recursive)
+	if (stat->kind != WEIR_KIND_DIRECTORY)
+		why = "is neither a file nor a directory";
+	else if (!walk->how->recursive)
+		why = "is a directory; -r copies those";
+	else if (session_loops(from))
+		why = "is a link to a directory that it lies in";
+	else
 		return add_directory(walk, from, to, err);
-	report_set(err, WEIR_ARG, from, "%s: %s", from,
-		   stat->kind == WEIR_KIND_DIRECTORY ? "is a directory; -r copies those"
-						     : "is neither a file nor a directory");
+	report_set(err, WEIR_ARG, from, "%s: %s", from, why);
 	free(from);
 	free(to);
 	return WEIR_ARG;
@@ -117,12 +112,16 @@ static int walk_directory(struct walk *walk, const char *from, const char *to,
 	struct weir_entry entry;
 	int ret = 0, more = 0;
 
-	if (!is_directory(walk->how, to))
+	if (!is_directory(walk->how, to)) {
 		ret = weir_mkdir(walk->how->ctx, to, err);
+		if (!ret)
+			ret = session_restrict(to, session_mode(from), err);
+	}
 	if (!ret)
 		ret = weir_list_open(walk->how->ctx, from, &opts, &listing, err);
 	while (!ret && (more = weir_list_next(listing, &entry, err)) > 0) {
-		char *entry_from = join(from, entry.name), *entry_to = join(to, entry.name);
+		char *entry_from = session_join(from, entry.name),
+		     *entry_to = session_join(to, entry.name);
 		struct weir_stat stat = entry.stat;
 
 		/* What a listing calls other may be a link. */
@@ -140,23 +139,12 @@ static int walk_directory(struct walk *walk, const char *from, const char *to,
 	return ret ? ret : more;
 }
 
-/* The last component of a name, without slashes behind it. */
-static char *base_name(const char *uri)
-{
-	size_t end = strlen(uri), at;
-
-	while (end > 1 && uri[end - 1] == '/')
-		end--;
-	for (at = end; at > 0 && uri[at - 1] != '/';)
-		at--;
-	return strndup(uri + at, end - at);
-}
-
 /* Where a source goes: into a directory that is there, or to the name itself.  NULL: out of memory. */
 static char *target_of(const struct walk *walk, const char *from, const char *to, bool into,
 		       bool directory)
 {
-	char *name = into ? base_name(from) : NULL, *target = name ? join(to, name) : NULL;
+	char *name = into ? session_name(from) : NULL,
+	     *target = name ? session_join(to, name) : NULL;
 
 	free(name);
 	if (!into)
@@ -194,6 +182,32 @@ static int start_at(struct walk *walk, const char *from, const char *to, bool in
 	return report_set(err, WEIR_ARG, from, "%s: %s", from, why);
 }
 
+static int compare_targets(const void *a, const void *b)
+{
+	return strcmp((*(const struct copy *const *)a)->to, (*(const struct copy *const *)b)->to);
+}
+
+/* Two files under one name would be one, and which is anybody's guess. */
+static int check_targets(const struct copies *copies, struct weir_error *err)
+{
+	const struct copy **sorted = calloc(copies->count + 1, sizeof(const struct copy *));
+	int ret = 0;
+
+	if (!sorted)
+		return nomem(err);
+	for (size_t n = 0; n < copies->count; n++)
+		sorted[n] = &copies->list[n];
+	qsort(sorted, copies->count, sizeof(const struct copy *), compare_targets);
+	for (size_t n = 1; n < copies->count && !ret; n++) {
+		if (strcmp(sorted[n - 1]->to, sorted[n]->to) == 0)
+			ret = report_set(err, WEIR_ARG, sorted[n]->to,
+					 "%s: %s and %s would both be copied to it", sorted[n]->to,
+					 sorted[n - 1]->from, sorted[n]->from);
+	}
+	free(sorted);
+	return ret;
+}
+
 int copies_find(struct copies *copies, const struct texts *arguments, const struct copies_how *how,
 		struct weir_error *err)
 {
@@ -214,7 +228,7 @@ int copies_find(struct copies *copies, const struct texts *arguments, const stru
 		free(walk.queue[n].to);
 	}
 	free(walk.queue);
-	return ret;
+	return ret ? ret : check_targets(copies, err);
 }
 
 void copies_fini(struct copies *copies)
@@ -314,6 +328,7 @@ static int copy_content(const struct copy_how *how, struct weir_object *from,
 static int copy_whole(const struct copy *copy, const struct copy_how *how, struct weir_error *err)
 {
 	struct weir_object_opts opts = {.size = sizeof(opts), .cancel = how->cancel};
+	struct weir_object_opts new = {.size = sizeof(new), .mode = session_mode(copy->from)};
 	struct weir_object *from = NULL, *to = NULL;
 	struct weir_stat stat = {0};
 	int ret = weir_object_open(how->ctx, copy->from, &opts, &from, err);
@@ -323,7 +338,7 @@ static int copy_whole(const struct copy *copy, const struct copy_how *how, struc
 	if (!ret)
 		ret = weir_object_stat(from, &stat, err);
 	if (!ret)
-		ret = weir_object_create(how->ctx, copy->to, stat.size_bytes, NULL, &to, err);
+		ret = weir_object_create(how->ctx, copy->to, stat.size_bytes, &new, &to, err);
 	if (!ret)
 		ret = copy_content(how, from, to, stat.size_bytes, err);
 	if (!ret)

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "session.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "report.h"
@@ -85,11 +87,105 @@ static char *decode(const char *text)
 	return path;
 }
 
+/* As the library tells them: a scheme and "://"; all else is a plain path. */
+static bool is_uri(const char *text)
+{
+	size_t len = 0;
+
+	while (isalnum((unsigned char)text[len]) || (len && text[len] && strchr("+-.", text[len])))
+		len++;
+	return len && strncmp(text + len, "://", 3) == 0;
+}
+
 char *session_path(const char *uri)
 {
-	if (strncasecmp(uri, "file:///", 8) == 0)
-		return decode(uri + 7);
-	return strstr(uri, "://") ? NULL : strdup(uri);
+	const char *path = uri + strlen("file://");
+
+	if (!is_uri(uri))
+		return strdup(uri);
+	if (strncasecmp(uri, "file://", strlen("file://")) != 0)
+		return NULL;
+	if (strncmp(path, "localhost/", strlen("localhost/")) == 0)
+		path += strlen("localhost");
+	return path[0] == '/' ? decode(path) : NULL;
+}
+
+char *session_name(const char *uri)
+{
+	char *text = is_uri(uri) ? decode(uri) : strdup(uri), *name = NULL;
+	size_t end = text ? strlen(text) : 0, at;
+
+	while (end > 1 && text[end - 1] == '/')
+		end--;
+	for (at = end; at > 0 && text[at - 1] != '/';)
+		at--;
+	if (text)
+		name = strndup(text + at, end - at);
+	free(text);
+	return name;
+}
+
+char *session_join(const char *dir, const char *name)
+{
+	bool escape = is_uri(dir);
+	size_t len = strlen(dir);
+	char *path = malloc(len + 3 * strlen(name) + 2), *to = path;
+
+	if (!path)
+		return NULL;
+	to = stpcpy(to, dir);
+	if (!len || dir[len - 1] != '/')
+		*to++ = '/';
+	for (; *name; name++) {
+		*to++ = *name;
+		if (escape && *name == '%')
+			to = stpcpy(to, "25");
+	}
+	*to = '\0';
+	return path;
+}
+
+unsigned session_mode(const char *uri)
+{
+	char *path = session_path(uri);
+	struct stat st;
+	bool known = path && stat(path, &st) == 0;
+
+	free(path);
+	return known ? (st.st_mode & 0777) | S_IRUSR : 0;
+}
+
+int session_restrict(const char *uri, unsigned mode, struct weir_error *err)
+{
+	char *path = session_path(uri);
+	struct stat st;
+	bool fine = !path || !mode || stat(path, &st) != 0 ||
+		    chmod(path, st.st_mode & (mode | S_IRWXU)) == 0;
+
+	if (!fine)
+		report_set(err, WEIR_IO, uri, "%s: setting its mode: %s", uri, strerror(errno));
+	free(path);
+	return fine ? 0 : WEIR_IO;
+}
+
+bool session_loops(const char *uri)
+{
+	char *path = session_path(uri), *slash;
+	char *real = path ? realpath(path, NULL) : NULL;
+	struct stat st;
+	bool found = false, link = real && lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
+
+	while (link && !found && (slash = strrchr(path, '/'))) {
+		char *above;
+
+		*slash = '\0';
+		above = realpath(slash == path ? "/" : path, NULL);
+		found = above && strcmp(above, real) == 0;
+		free(above);
+	}
+	free(path);
+	free(real);
+	return found;
 }
 
 bool session_same(const char *a, const char *b)

@@ -30,6 +30,21 @@ void session_warn(const struct weir_model *model);
 /* The path of a local file, malloc()ed; NULL where the URI names something else. */
 char *session_path(const char *uri);
 
+/* The last component of a name, as bytes, without slashes behind it; malloc()ed, NULL: out of memory. */
+char *session_name(const char *uri);
+
+/* A name, as bytes, in a directory: '%' must be spelled in a URI.  malloc()ed, NULL: out of memory. */
+char *session_join(const char *dir, const char *name);
+
+/* The rights of a local file or directory, its owner's to read among them; 0: they are not to be had. */
+unsigned session_mode(const char *uri);
+
+/* Takes rights away from a directory that was just made: all but these and its owner's. */
+int session_restrict(const char *uri, unsigned mode, struct weir_error *err);
+
+/* Is it a link to a directory above it, so that who follows it comes by again and again? */
+bool session_loops(const char *uri);
+
 /* Are two URIs the same local file, or the same text? */
 bool session_same(const char *a, const char *b);
 

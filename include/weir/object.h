@@ -50,6 +50,7 @@ struct weir_object_opts {
 	uint32_t flags;
 	int64_t timeout_ns;         /* 0: 60 s; WEIR_FOREVER */
 	struct weir_cancel *cancel; /* borrowed; NULL: none */
+	uint32_t mode;              /* rights of a file that is made, less the umask; 0: 0666 */
 };
 #define WEIR_OBJECT_OPTS(...)                                                                      \
 	(&(struct weir_object_opts){.size = sizeof(struct weir_object_opts), __VA_ARGS__})
@@ -133,7 +134,7 @@ enum weir_durability {
  * weir_object_create() - start writing an object
  *
  * The bytes go to a temporary name beside the final one (mode 0600 & ~umask until the commit gives it
- * 0666 & ~umask); the object appears under its name, whole, at the commit.  size_bytes is what it will
+ * that of the options & ~umask); the object appears under its name, whole, at the commit.  size_bytes is what it will
  * hold.  Directories above are not made.  Write with weir_plan_write() (weir/plan.h).
  */
 WEIR_API int weir_object_create(struct weir_ctx *ctx, const char *uri, uint64_t size_bytes,

@@ -51,8 +51,10 @@ struct object_call *object_call_new(struct weir_ctx *ctx, const char *uri,
 	call->call.run = run;
 	call->call.free = free_call;
 	call->ctx = ctx;
-	call->how = (struct source_how){
-		.direct = opts->direct, .cache = opts->cache, .flags = opts->flags};
+	call->how = (struct source_how){.direct = opts->direct,
+					.cache = opts->cache,
+					.flags = opts->flags,
+					.mode = opts->mode};
 	return call;
 }
 

@@ -6,7 +6,7 @@
  *	                \--------------> abort, close: removed
  *
  * The temporary is ours alone (0600, made exclusively) until it is whole.  The mode that it gets then
- * is 0666 as the umask, the directory's default ACL and the mount would have it; that is not computed
+ * is 0666, or what was asked for, as the umask, the directory's default ACL and the mount would have it; that is not computed
  * but looked at, on an empty file made and removed for it: the umask can be read only by changing it,
  * under the feet of other threads.
  *
@@ -73,12 +73,12 @@ static int make_file(const struct sys *sys, int dir, mode_t mode, char *name, si
 	return -EEXIST;
 }
 
-/* The mode of files that are made here; 0 or an errno. */
-static int look_at_mode(const struct sys *sys, int dir, mode_t *out)
+/* The mode of files that are made here with this one; 0 or an errno. */
+static int look_at_mode(const struct sys *sys, int dir, mode_t mode, mode_t *out)
 {
 	char name[32];
 	struct stat st;
-	int fd = make_file(sys, dir, 0666, name, sizeof(name)), ret = 0;
+	int fd = make_file(sys, dir, mode, name, sizeof(name)), ret = 0;
 
 	if (fd < 0)
 		return -fd;
@@ -170,7 +170,7 @@ static int judge_target(const struct sys *sys, int dir, const char *name, const 
 }
 
 /* Everything but the temporary itself. */
-static int prepare_draft(const struct sys *sys, const char *path, const char *uri,
+static int prepare_draft(const struct sys *sys, const char *path, const char *uri, mode_t mode,
 			 struct file_draft *draft, struct weir_error *err)
 {
 	const char *name = last_name(path);
@@ -187,13 +187,13 @@ static int prepare_draft(const struct sys *sys, const char *path, const char *ur
 	ret = judge_target(sys, draft->dir, name, uri, err);
 	if (ret)
 		return ret;
-	ret = look_at_mode(sys, draft->dir, &draft->mode);
+	ret = look_at_mode(sys, draft->dir, mode, &draft->mode);
 	if (ret)
 		return error_sys(err, ret, uri, "%s: cannot write in its directory", uri);
 	return 0;
 }
 
-static int make_draft(const struct sys *sys, const char *path, const char *uri,
+static int make_draft(const struct sys *sys, const char *path, const char *uri, mode_t mode,
 		      struct file_draft **out, int *fd, struct weir_error *err)
 {
 	struct file_draft *draft = calloc(1, sizeof(*draft));
@@ -203,7 +203,7 @@ static int make_draft(const struct sys *sys, const char *path, const char *uri,
 		return error_nomem(err, uri, "the draft");
 	draft->dir = -1;
 	draft->pid = getpid();
-	ret = prepare_draft(sys, path, uri, draft, err);
+	ret = prepare_draft(sys, path, uri, mode, draft, err);
 	if (ret == 0) {
 		*fd = make_file(sys, draft->dir, 0600, draft->temporary, sizeof(draft->temporary));
 		if (*fd < 0)
@@ -311,7 +311,7 @@ int file_create(struct source *source, const char *path, const char *uri, uint64
 	if (size_bytes > INT64_MAX)
 		return error_set(err, WEIR_ARG, uri, "%s: no file has %llu bytes", uri,
 				 (unsigned long long)size_bytes);
-	ret = make_draft(sys, path, uri, &draft, &fd, err);
+	ret = make_draft(sys, path, uri, how->mode ? how->mode & 0777 : 0666, &draft, &fd, err);
 	if (ret)
 		return ret;
 	ret = file_object_create(source, fd, NULL, uri, how, &file, err);

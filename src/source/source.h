@@ -63,6 +63,7 @@ struct source_how {
 	int direct;                   /* enum weir_direct */
 	int cache;                    /* enum weir_cache */
 	uint32_t flags;               /* enum weir_object_flags */
+	uint32_t mode;                /* of a file that is made; 0: 0666 */
 	const struct source_dir *dir; /* borrowed for the call; NULL: none is open */
 };
 

@@ -132,6 +132,49 @@ class Cp(CliTest):
         self.assertError(self.weir("cp", "--json", "nothing", "to", status=1).json, "NOTFOUND")
         self.holds("from")
 
+    def test_two_sources_for_one_name_are_refused(self):
+        os.mkdir(self.path("d"))
+        os.mkdir(self.path("other"))
+        with open(self.path("other", "a"), "wb") as to:
+            to.write(b"other")
+        self.assertIn("both", self.weir("cp", "from/a", "other/a", "d", status=1).errors)
+        self.assertEqual(os.listdir(self.path("d")), [])
+
+    def test_a_copy_has_no_more_rights_than_what_it_is_of(self):
+        os.chmod(self.path("from", "deep", "b"), 0o600)
+        os.chmod(self.path("from", "a"), 0o755)
+        os.chmod(self.path("from", "deep"), 0o700)
+        os.chmod(self.path("from", "deep", "d"), 0o644)
+        os.chmod(self.path("from", "deep", "er"), 0o755)
+        self.weir("cp", "-r", "from", "to", preexec_fn=lambda: os.umask(0o022))
+        modes = {name: os.stat(self.path("to", name)).st_mode & 0o777
+                 for name in ("a", "deep", "deep/b", "deep/d", "deep/er")}
+        self.assertEqual(modes, {"a": 0o755, "deep": 0o700, "deep/b": 0o600, "deep/d": 0o644, "deep/er": 0o755})
+
+    def test_links_that_come_round_are_refused(self):
+        os.symlink("..", self.path("from", "deep", "again"))
+        errors = self.weir("cp", "-r", "from", "to", status=1).errors
+        self.assertIn("from/deep/again: is a link to a directory that it lies in", errors)
+
+    def test_names_in_uris(self):
+        self.files = {"a%41": b"percent", "deep/a%b%%": b"more", **self.files}
+        for name in ("a%41", "deep/a%b%%"):
+            with open(self.path("from", name), "wb") as to:
+                to.write(self.files[name])
+        self.weir("cp", "-r", "file://" + self.path("from"), "plain")
+        self.holds("plain")
+        self.weir("cp", "-r", "from", "FILE://localhost" + self.path("uri"))
+        self.holds("uri")
+        os.mkdir(self.path("into"))
+        self.weir("cp", "file://" + self.path("from", "a%2541"), "into")
+        self.weir("cp", "from/a%41", "file://" + self.path("uri", "deep"))
+        for name in ("into/a%41", "uri/deep/a%41"):
+            with open(self.path(name), "rb") as file:
+                self.assertEqual(file.read(), b"percent")
+        for line in self.weir("ls", "--json", "file://" + self.path("from")).lines:
+            self.weir("ls", "-d", line["uri"])
+        self.weir("cp", "-r", "file://localhost" + self.path("from"), "from/deep/inside", status=1)
+
     def test_a_file_appears_whole_or_not_at_all(self):
         with open(self.path("to"), "wb") as to:
             to.write(b"old")
