@@ -462,10 +462,8 @@ static int write_pictures(struct load *load, struct weir_error *err)
 
 static int load_model(struct load *load, struct weir_error *err)
 {
-	int ret = find_device(load->mine->device, &load->device, err);
+	int ret = open_within(load, err);
 
-	if (!ret)
-		ret = open_within(load, err);
 	if (!ret) {
 		session_warn(load->model);
 		ret = prepare(load, err);
@@ -485,11 +483,14 @@ static int run(const struct command *command)
 	struct weir_error err = WEIR_ERROR_INIT;
 	int ret = inputs_all(command, &load.mine->inputs, &load.uris, &err);
 
-	if (ret || !load.uris.count) {
-		if (!ret)
-			ret = report_set(&err, WEIR_ARG, NULL, "there is nothing to load");
+	if (!ret && !load.uris.count)
+		ret = report_set(&err, WEIR_ARG, NULL, "there is nothing to load");
+	if (!ret && find_device(load.mine->device, &load.device, &err))
+		ret = STATUS_USAGE;
+	if (ret) {
 		report_failure(&err, load.mine->common.json);
-		return report_status(ret);
+		inputs_free(&load.uris);
+		return ret == STATUS_USAGE ? ret : report_status(ret);
 	}
 	ret = load_model(&load, &err);
 	if (ret)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "report.h"
+#include "signals.h"
 
 const struct option input_options[] = {
 	{.name = "files-from",
@@ -29,6 +30,7 @@ void inputs_open(struct inputs *inputs, const struct command *command,
 		.files_from = options->files_from,
 		.separator = options->nul ? '\0' : '\n',
 	};
+	signals_break_in(); /* into waiting for a list, or for a reader of what is found */
 }
 
 static int open_list(struct inputs *inputs, struct weir_error *err)
@@ -53,6 +55,8 @@ static int read_line(struct inputs *inputs, const char **out, struct weir_error 
 
 		errno = 0;
 		len = getdelim(&inputs->line, &inputs->line_size, inputs->separator, inputs->file);
+		if (len < 0 && signals_caught())
+			return report_set(err, WEIR_CANCELLED, NULL, "interrupted");
 		if (len < 0 && !feof(inputs->file))
 			return report_set(err, WEIR_IO, inputs->files_from,
 					  "%s: cannot read the list of files: %s",

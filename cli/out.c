@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "signals.h"
+
 void out_init(void)
 {
 	struct sigaction ignore = {.sa_handler = SIG_IGN};
@@ -29,6 +31,8 @@ static void end(int os_errno)
 {
 	if (os_errno == EPIPE)
 		_exit(0);
+	if (signals_caught()) /* which ended the wait for a reader */
+		_exit(128 + signals_caught());
 	fprintf(stderr, "weir: standard output: cannot write: %s\n", strerror(os_errno));
 	_exit(1);
 }
@@ -82,7 +86,7 @@ void out_bytes(const void *data, size_t len)
 {
 	const char *at = data;
 
-	while (len) {
+	while (len && !signals_caught()) {
 		ssize_t wrote = write(STDOUT_FILENO, at, len);
 
 		if (wrote < 0 && errno == EAGAIN) {

@@ -18,7 +18,8 @@
 /* Descriptors 0 to 2 exist from here on, and a closed pipe is an error and no signal. */
 void out_init(void);
 
-/* Ends the command with status 0 where the reader has gone; where writing fails otherwise, with 1. */
+/* Ends the command with status 0 where the reader has gone; where writing fails otherwise, with 1; where a
+ * signal ended the wait for the reader, with the signal's. */
 void out_check(void);
 void out_flush(void);
 
@@ -27,7 +28,7 @@ void out_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Text of unknown origin: control bytes are shown as \x1b. */
 void out_safe(FILE *to, const char *text, size_t len);
 
-/* All of it, past stdio; the same ends as above. */
+/* All of it, past stdio; the same ends as above, but a signal leaves the rest unwritten. */
 void out_bytes(const void *data, size_t len);
 
 #endif

@@ -36,6 +36,20 @@ void signals_init(void)
 	}
 }
 
+void signals_break_in(void)
+{
+	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+
+	for (size_t n = 0; n < sizeof(numbers) / sizeof(numbers[0]); n++) {
+		struct sigaction action;
+
+		if (sigaction(numbers[n], NULL, &action) || action.sa_handler != on_signal)
+			continue;
+		action.sa_flags &= ~SA_RESTART;
+		sigaction(numbers[n], &action, NULL);
+	}
+}
+
 int signals_caught(void)
 {
 	return atomic_load_explicit(&caught, memory_order_relaxed);

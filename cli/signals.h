@@ -14,6 +14,9 @@
 
 void signals_init(void);
 
+/* From here on a signal ends a read or a write that blocks, with EINTR. */
+void signals_break_in(void);
+
 /* The number of the signal that came, or 0. */
 int signals_caught(void);
 

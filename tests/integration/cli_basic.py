@@ -46,7 +46,7 @@ class CommandLine(CliTest):
 
     def test_values_that_make_no_sense(self):
         for option, value in (("--depth", "many"), ("--depth", "0"), ("--depth", "-1"), ("--budget", "1.5"),
-                              ("--budget", "12 MiB"), ("--request", "99999999999999999999"),
+                              ("--budget", "12 MiB"), ("--device", "gpu"), ("--request", "99999999999999999999"),
                               ("--deadline", "soon"), ("--direct", "maybe"), ("--repeat", "")):
             result = self.weir("load", option, value, "x", status=2)
             self.assertIn(option, result.errors)
@@ -235,6 +235,28 @@ class Signals(CliTest):
                                         when=lambda: os.path.isdir(self.path("m")) and os.listdir(self.path("m")))
             self.assertEqual(code, status)
             self.assertEqual(os.listdir(self.dir), [])
+
+    def ends_at_once(self, run, number):
+        """Whoever waits, and for whom nobody is in a hurry."""
+        self.addCleanup(run.kill)
+        time.sleep(0.5)
+        self.assertIsNone(run.poll())
+        run.send_signal(number)
+        self.assertEqual(run.wait(timeout=20), 128 + number)
+
+    def test_a_signal_ends_the_wait_for_a_reader(self):
+        with open(self.path("large"), "wb") as to:
+            to.truncate(16 << 20)
+        write_model(self.path("wide"), {f"tensor number {n}": ("U8", [0], b"") for n in range(5000)})
+        for arguments in (["cat", "large"], ["inspect", "wide"], ["inspect", "--json", "wide"]):
+            with subprocess.Popen([WEIR, *arguments], cwd=self.dir, stdout=subprocess.PIPE) as run:
+                self.ends_at_once(run, signal.SIGTERM)
+
+    def test_a_signal_ends_the_wait_for_a_list(self):
+        for verb in ("verify", "ls", "load", "cat"):
+            with subprocess.Popen([WEIR, verb, "--files-from", "-"], cwd=self.dir, stdin=subprocess.PIPE,
+                                  stderr=subprocess.PIPE) as run:
+                self.ends_at_once(run, signal.SIGINT)
 
     def test_interrupted_load_still_writes_its_document(self):
         with open(self.path("m.safetensors"), "wb") as to:
