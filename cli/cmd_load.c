@@ -382,8 +382,11 @@ static int load_once(struct load *load, struct weir_error *err)
 	if (load->done < KEPT_MAX)
 		load->kept[load->done] = loading->figures;
 	load->done++;
-	weir_ctx_choice(load->session.ctx, weir_model_shard(load->model, 0)->uri, &load->choice,
-			NULL);
+	if (!weir_model_shard_count(load->model)) /* nothing to choose for */
+		load->choice = (struct weir_choice){.kind = "none"};
+	else
+		weir_ctx_choice(load->session.ctx, weir_model_shard(load->model, 0)->uri,
+				&load->choice, NULL);
 	if (load->mine->common.json) {
 		json_object(&load->json, NULL);
 		run_json_load(&load->json, &loading->figures);

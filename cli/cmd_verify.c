@@ -6,12 +6,9 @@
  * stream of tensors within a budget; files that the list has a SHA-256 of are read a second time, for
  * that sum covers the header too.
  */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "digests.h"
 #include "inputs.h"
@@ -23,6 +20,7 @@
 #include "session.h"
 #include "signals.h"
 #include "verbs.h"
+#include "whole.h"
 
 #define STREAM_BYTES (256 * WEIR_MIB)
 
@@ -59,8 +57,7 @@ struct verify {
 	const struct verify_options *mine;
 	struct session session;
 	struct digests *digests; /* owned, or NULL */
-	FILE *to;                /* owned, or NULL: where new digests go */
-	char *temporary;         /* owned: its name until it is whole */
+	struct whole list;       /* open where new digests are to be written */
 };
 
 /* ---- Content ---- */
@@ -161,7 +158,7 @@ static void write_tensors(const struct verify *verify, const struct weir_model *
 	for (uint64_t n = 0; n < weir_model_tensor_count(model); n++) {
 		const struct weir_tensor *tensor = weir_model_tensor(model, n);
 
-		digests_write(verify->to, loading->arrived[n].digest,
+		digests_write(verify->list.to, loading->arrived[n].digest,
 			      weir_model_shard(model, tensor->shard)->uri, tensor->name,
 			      tensor->name_len);
 	}
@@ -217,7 +214,7 @@ static int check_content(struct verify *verify, const char *uri, struct weir_mod
 		ret = check_files(verify, model, right, err);
 	if (!ret && verify->digests)
 		ret = check_tensors(verify, uri, model, &loading, right, err);
-	if (!ret && verify->to)
+	if (!ret && verify->list.to)
 		write_tensors(verify, model, &loading);
 	loading_close(&loading);
 	select_fini(&selection);
@@ -273,7 +270,7 @@ static int verify_one(struct verify *verify, const char *uri)
 
 	how.flags |= WEIR_MODEL_VERIFY;
 	ret = weir_model_open(verify->session.ctx, uri, &how, &model, &err);
-	if (!ret && (verify->digests || verify->to))
+	if (!ret && (verify->digests || verify->list.to))
 		ret = check_content(verify, uri, model, &err);
 	if (verify->mine->common.json)
 		tell_json(uri, model, ret, &err);
@@ -283,55 +280,6 @@ static int verify_one(struct verify *verify, const char *uri)
 	return ret;
 }
 
-/* ---- The list that is written ---- */
-
-static int open_list(struct verify *verify, struct weir_error *err)
-{
-	const char *path = verify->mine->write_digests;
-	int fd;
-
-	if (asprintf(&verify->temporary, "%s.XXXXXX", path) < 0) {
-		verify->temporary = NULL;
-		return report_set(err, WEIR_NOMEM, path, "%s: out of memory", path);
-	}
-	fd = mkstemp(verify->temporary);
-	verify->to = fd < 0 ? NULL : fdopen(fd, "w");
-	if (verify->to)
-		return 0;
-	report_set(err, WEIR_IO, path, "%s: cannot write the list of digests: %s", path,
-		   strerror(errno));
-	if (fd >= 0) {
-		close(fd);
-		unlink(verify->temporary);
-	}
-	return WEIR_IO;
-}
-
-/* The list appears when all arguments are fine; else an old one stays as it is. */
-static int close_list(struct verify *verify, bool keep, struct weir_error *err)
-{
-	const char *path = verify->mine->write_digests;
-	mode_t mask;
-	bool failed;
-
-	if (!verify->to || !verify->temporary)
-		return 0;
-	mask = umask(0);
-	umask(mask);
-	failed = ferror(verify->to) != 0;
-	failed |= fchmod(fileno(verify->to), 0666 & ~mask) != 0;
-	failed |= fclose(verify->to) != 0;
-	if (!failed && keep)
-		failed = rename(verify->temporary, path) != 0;
-	if (!failed && keep)
-		return 0;
-	unlink(verify->temporary);
-	if (!failed)
-		return 0;
-	return report_set(err, WEIR_IO, path, "%s: cannot write the list of digests: %s", path,
-			  strerror(errno));
-}
-
 static int prepare(struct verify *verify, struct weir_error *err)
 {
 	int ret = session_open(&verify->session, NULL, err);
@@ -339,7 +287,8 @@ static int prepare(struct verify *verify, struct weir_error *err)
 	if (!ret && verify->mine->digests)
 		ret = digests_read(verify->mine->digests, &verify->digests, err);
 	if (!ret && verify->mine->write_digests)
-		ret = open_list(verify, err);
+		ret = whole_open(&verify->list, verify->mine->write_digests, "the list of digests",
+				 err);
 	return ret;
 }
 
@@ -359,15 +308,15 @@ static int run(const struct command *command)
 	}
 	if (!ret && more < 0)
 		ret = more;
+	/* The list appears when all arguments are fine; else an old one stays as it is. */
 	if (!ret)
-		ret = close_list(&verify, !code && !signals_caught(), &err);
+		ret = whole_close(&verify.list, !code && !signals_caught(), &err);
 	else
-		close_list(&verify, false, &(struct weir_error)WEIR_ERROR_INIT);
+		whole_close(&verify.list, false, &(struct weir_error)WEIR_ERROR_INIT);
 	if (ret)
 		report_failure(&err, verify.mine->common.json);
 	inputs_close(&inputs);
 	digests_free(verify.digests);
-	free(verify.temporary);
 	session_close(&verify.session);
 	return report_status(ret ? ret : code);
 }

@@ -6,20 +6,10 @@
 #include "page.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "page_parts.h"
 #include "report.h"
-
-static int fail(const struct page *page, const char *what, struct weir_error *err)
-{
-	report_set(err, WEIR_IO, page->path, "%s: %s: %s", page->path, what, strerror(errno));
-	err->os_errno = errno;
-	return WEIR_IO;
-}
 
 static void write_html(FILE *to, const char *text)
 {
@@ -51,24 +41,13 @@ static void write_head(FILE *to, const char *title)
 
 int page_open(struct page *page, const char *path, const char *title, struct weir_error *err)
 {
-	int fd;
+	int ret;
 
-	*page = (struct page){.path = path};
-	if (asprintf(&page->temporary, "%s.XXXXXX", path) < 0) {
-		page->temporary = NULL;
-		return report_set(err, WEIR_NOMEM, path, "%s: out of memory", path);
-	}
-	fd = mkstemp(page->temporary);
-	page->file = fd < 0 ? NULL : fdopen(fd, "w");
-	if (!page->file) {
-		fail(page, "cannot write the page", err);
-		if (fd >= 0) {
-			close(fd);
-			unlink(page->temporary);
-		}
-		free(page->temporary);
-		return WEIR_IO;
-	}
+	*page = (struct page){0};
+	ret = whole_open(&page->whole, path, "the page", err);
+	if (ret)
+		return ret;
+	page->file = page->whole.to;
 	write_head(page->file, title);
 	json_open(&page->json, page->file);
 	page->json.for_html = true;
@@ -82,7 +61,8 @@ static int write_trace(struct page *page, const char *path, struct weir_error *e
 	int c;
 
 	if (!from)
-		return fail(page, "cannot read the trace", err);
+		return report_set(err, WEIR_IO, path, "%s: cannot read the trace: %s", path,
+				  strerror(errno));
 	fputs("<script type=\"application/json\" id=\"trace\">", page->file);
 	while ((c = getc(from)) != EOF) {
 		if (c == '<')
@@ -97,10 +77,8 @@ static int write_trace(struct page *page, const char *path, struct weir_error *e
 
 int page_close(struct page *page, const char *trace, struct weir_error *err)
 {
-	mode_t mask = umask(0);
-	int ret = 0, failed;
+	int ret = 0, closed;
 
-	umask(mask);
 	json_end(&page->json);
 	json_close(&page->json);
 	fputs("</script>\n", page->file);
@@ -109,12 +87,6 @@ int page_close(struct page *page, const char *trace, struct weir_error *err)
 	fputs("<script>\n", page->file);
 	fwrite(page_js, 1, page_js_len, page->file);
 	fputs("</script>\n</body>\n</html>\n", page->file);
-	failed = ferror(page->file) || fchmod(fileno(page->file), 0666 & ~mask) != 0;
-	failed = fclose(page->file) != 0 || failed;
-	if (!ret && (failed || rename(page->temporary, page->path) != 0))
-		ret = fail(page, "cannot write the page", err);
-	if (ret)
-		unlink(page->temporary);
-	free(page->temporary);
-	return ret;
+	closed = whole_close(&page->whole, !ret, ret ? &(struct weir_error)WEIR_ERROR_INIT : err);
+	return ret ? ret : closed;
 }

@@ -12,11 +12,11 @@
 
 #include "json.h"
 #include "weir/error.h"
+#include "whole.h"
 
 struct page {
-	FILE *file; /* owned */
-	const char *path;
-	char *temporary; /* owned: its name until it is whole */
+	struct whole whole;
+	FILE *file; /* of `whole` */
 	struct json json;
 };
 

@@ -87,11 +87,20 @@ class Load(CliTest):
         self.assertEqual({failed["class"] for failed in document["failed"]}, {"NOTFOUND"})
         self.assertEqual(document["tensors"], [])
 
+    def test_an_index_that_names_no_file(self):
+        with open(self.path("none.safetensors.index.json"), "w", encoding="utf-8") as to:
+            to.write('{"metadata": {}, "weight_map": {}}')
+        document = self.weir("load", "--json", "--digest", "none.safetensors.index.json").json
+        self.assertEqual((document["bytes"], document["tensors"], document["source"]["kind"]), (0, [], "none"))
+        self.weir("bench", "load", "--repeat", "1", "--depth", "8", "--request", "256KiB", "none.safetensors.index.json",
+                  status=None)
+        self.weir("load", "none.safetensors.index.json")
+
     def test_device(self):
         self.weir("load", "--device", "cpu", "m")
         if "CUDA found" not in self.weir("--version").text:
             self.assertError(self.weir("load", "--json", "--device", "cuda:0", "m", status=1).json, "UNSUPPORTED")
-        self.assertError(self.weir("load", "--json", "--device", "tpu", "m", status=1).json, "ARG")
+        self.assertError(self.weir("load", "--json", "--device", "tpu", "m", status=2).json, "ARG")
 
     def test_several_files_are_one_model(self):
         parts = [os.path.join("m", name) for name in sorted(os.listdir(self.path("m"))) if name.endswith("tensors")]

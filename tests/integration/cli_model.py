@@ -4,7 +4,9 @@
 import hashlib
 import json
 import os
+import stat
 import struct
+import subprocess
 
 from cli_lib import CliTest, main, some, write_model
 
@@ -279,6 +281,20 @@ class Verify(CliTest):
         with open(self.path("list"), encoding="utf-8") as file:
             self.assertEqual(file.read(), before)
         self.assertEqual(sorted(os.listdir(self.dir)), ["list", "model.safetensors"])
+
+    def test_only_regular_files_are_replaced_by_a_list(self):
+        self.model()
+        os.mkfifo(self.path("fifo"))
+        with subprocess.Popen(["cat", "fifo"], cwd=self.dir, stdout=subprocess.PIPE) as reader:
+            self.weir("verify", "--write-digests", "fifo", "model.safetensors")
+            self.assertEqual(reader.communicate(timeout=20)[0].count(b"\n"), 4)
+        self.assertTrue(stat.S_ISFIFO(os.stat(self.path("fifo")).st_mode))
+        os.symlink("list", self.path("link"))
+        with open(self.path("list"), "wb"):
+            pass
+        self.weir("verify", "--write-digests", "link", "model.safetensors")
+        self.assertTrue(os.path.islink(self.path("link")))
+        self.weir("verify", "--digests", "list", "model.safetensors")
 
     def test_content_of_an_empty_model(self):
         write_model(self.path("empty.safetensors"), {})
