@@ -346,6 +346,34 @@ static int name_shards(struct recipe *recipe, bool odd, struct weir_error *err)
 	return recipe->shard_count > 1 && recipe_index(recipe) ? nomem(err) : 0;
 }
 
+static int compare_name(const void *a, const void *b)
+{
+	return strcmp((*(const struct recipe_tensor *const *)a)->name,
+		      (*(const struct recipe_tensor *const *)b)->name);
+}
+
+/* A model that is copied may have the awkward ones itself. */
+static int check_names(const struct recipe *recipe, struct weir_error *err)
+{
+	const struct recipe_tensor **sorted = calloc(recipe->tensor_count + 1,
+						     sizeof(const struct recipe_tensor *));
+	int ret = 0;
+
+	if (!sorted)
+		return nomem(err);
+	for (uint64_t n = 0; n < recipe->tensor_count; n++)
+		sorted[n] = &recipe->tensors[n];
+	qsort(sorted, recipe->tensor_count, sizeof(const struct recipe_tensor *), compare_name);
+	for (uint64_t n = 1; n < recipe->tensor_count && !ret; n++) {
+		if (compare_name(&sorted[n - 1], &sorted[n]) == 0)
+			ret = report_set(err, WEIR_ARG, NULL,
+					 "tensor '%.100s' would stand there twice",
+					 sorted[n]->name);
+	}
+	free(sorted);
+	return ret;
+}
+
 static int draw(const struct recipe_options *options, struct recipe *out, struct weir_error *err)
 {
 	uint64_t count;
@@ -358,6 +386,8 @@ static int draw(const struct recipe_options *options, struct recipe *out, struct
 		cut_shards(out, count, out->shard_count);
 	if (options->odd)
 		ret = draw_odd(out->shard_count, out, err);
+	if (!ret)
+		ret = check_names(out, err);
 	if (!ret)
 		ret = lay_out(out, options->odd, err);
 	return ret ? ret : name_shards(out, options->odd, err);

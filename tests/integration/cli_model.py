@@ -100,6 +100,13 @@ class MakeModel(CliTest):
             tensors = self.weir("inspect", "--json", name).json["tensors"]
             self.assertEqual({t["dtype"] for t in tensors}, {name})
 
+    def test_no_name_stands_there_twice(self):
+        self.weir("make-model", "--size", "1KiB", "--tensors", "3", "--odd", "odd")
+        self.assertIn("twice", self.weir("make-model", "--like", "odd", "--odd", "again", status=1).errors)
+        self.assertFalse(os.path.exists(self.path("again")))
+        self.weir("make-model", "--like", "odd", "again")
+        self.weir("verify", "again")
+
     def test_what_does_not_fit_is_refused(self):
         self.weir("make-model", "--tensors", "2", "--shards", "3", "m", status=2)
         self.weir("make-model", "--dtypes", "F33", "m", status=2)
