@@ -2,13 +2,14 @@
 /*
  * Fuzzing the server's end of a ring: the input is a client, byte by byte.
  *
- * The first byte is the number of entries; then come orders of five bytes: what to do, where, and a
+ * The first byte is the number of entries, and its highest bit says that the client reads the mark; then come orders of five bytes: what to do, where, and a
  * value.  The client writes words anywhere into the ring; the server claims, completes and posts.  Memory
  * is of exactly the ring's size.  Beyond memory errors, these must hold:
  *
  *	what is claimed has an index inside the ring, or an error
  *	never more is claimed than the ring has entries
  *	a ring that is dead stays dead
+ *	who rests is not marked as awake; no mark is written for who did not ask
  */
 #include "io/usrbio/server.h"
 
@@ -24,7 +25,7 @@ enum order {
 	WRITE_WORD,
 	CLAIM,
 	COMPLETE,
-	POST,
+	POST, /* or what has to do with the mark */
 	LOOK,
 	ORDERS,
 };
@@ -85,6 +86,27 @@ static void complete(struct run *run, unsigned which)
 	require(ret == run->server.dead && run->count == run->server.unfinished);
 }
 
+static void tell(struct run *run, unsigned what)
+{
+	struct usrbio_server *server = &run->server;
+
+	switch (what % 4) {
+	case 0:
+		require(!usrbio_server_attends(server) || (server->marks && server->awake));
+		break;
+	case 1:
+		require(!usrbio_server_rests(server) || !server->dead);
+		require(!server->awake);
+		break;
+	case 2:
+		require(!usrbio_server_news(server) || !server->dead);
+		break;
+	default:
+		usrbio_server_post(server);
+		break;
+	}
+}
+
 static void obey(struct run *run, const uint8_t *order)
 {
 	uint32_t value;
@@ -105,7 +127,7 @@ static void obey(struct run *run, const uint8_t *order)
 		complete(run, order[1]);
 		break;
 	case POST:
-		usrbio_server_post(&run->server);
+		tell(run, order[1]);
 		break;
 	default:
 		ret = usrbio_server_available(&run->server);
@@ -123,6 +145,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	run.memory = calloc(1, bytes);
 	require(run.memory);
+	if (size && data[0] & 0x80)
+		atomic_store(&usrbio_view_of(run.memory, entries).mark->asked, USRBIO_MARK_ASKED);
 	require(usrbio_server_init(&run.server, sys_real(), run.memory, bytes) == 0);
 	for (size_t at = 1; at + ORDER_BYTES <= size; at += ORDER_BYTES)
 		obey(&run, data + at);
