@@ -154,7 +154,9 @@ static void state_forbidden_move_ends_the_program(void)
 /* Twice: the second time the answer is remembered. */
 static bool knows_itself(void)
 {
-	return process_id() == getpid() && process_id() == getpid();
+	pid_t first = process_id();
+
+	return first == getpid() && process_id() == first;
 }
 
 static void PR_13_a_child_is_another_process(void)

@@ -73,6 +73,29 @@ static void shards_are_found_from_their_directory(void)
 	leave();
 }
 
+/* However the directory is spelled, and where the index is named instead. */
+static void their_directory_may_be_the_current_one(void)
+{
+	static const char *const spelled[] = {".", "./", INDEX, NULL};
+
+	many_shards(5);
+	write_text(
+		INDEX,
+		"{\"weight_map\":{\"t.0\":\"m-00000.safetensors\",\"t.1\":\"m-00001.safetensors\","
+		"\"t.2\":\"m-00002.safetensors\",\"t.3\":\"m-00003.safetensors\","
+		"\"t.4\":\"m-00004.safetensors\"}}");
+	check_int(chdir(folder()), 0);
+	count_calls();
+	for (int i = 0; spelled[i]; i++) {
+		shards_found = shards_by_path = 0;
+		must(open_path(spelled[i]));
+		check_int(shards_found, 5);
+		check_int(shards_by_path, 0);
+		check_data("t.3", "m-00003.safetensors");
+	}
+	leave();
+}
+
 static int rename_across(const char *from, const char *to)
 {
 	char bytes[4096];
@@ -193,6 +216,7 @@ int main(int argc, char **argv)
 	static const struct test tests[] = {
 		TEST(a_hundred_shards),
 		TEST(shards_are_found_from_their_directory),
+		TEST(their_directory_may_be_the_current_one),
 		TEST(a_shard_on_another_device),
 		TEST(ST_21_more_shards_than_descriptors),
 		TEST(tables_are_charged_to_the_budget),
