@@ -14,8 +14,9 @@
 
 /* Flags by the numbers of the wire. */
 enum {
-	ASYNC_READ = 0,        /* several READs of a file at once */
-	BIG_WRITES = 5,        /* above 4 KiB */
+	ASYNC_READ = 0, /* several READs of a file at once */
+	BIG_WRITES = 5, /* above 4 KiB */
+	DONT_MASK = 6, /* umasks come along: a directory's default access list is instead of them */
 	HAS_IOCTL_DIR = 11,    /* ioctls on directories: clients ask 3fs-virt itself */
 	AUTO_INVAL_DATA = 12,  /* a directory lives: new size or time, new pages */
 	READDIRPLUS = 13,      /* listing with attributes */
@@ -46,7 +47,7 @@ static uint64_t choose(const struct fuse_init_wish *wish, uint64_t offered)
 			 BIT(CACHE_SYMLINKS);
 
 	if (wish->access_lists)
-		flags |= BIT(POSIX_ACL);
+		flags |= BIT(POSIX_ACL) | BIT(DONT_MASK);
 	if (offered & BIT(INIT_EXT)) {
 		flags |= BIT(INIT_EXT) | BIT(NO_EXPORT_SUPPORT);
 		if (wish->direct_io)

@@ -20,6 +20,8 @@ void ops_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 void ops_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
 void ops_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name);
 void ops_link(fuse_req_t req, fuse_ino_t node, fuse_ino_t parent, const char *name);
+/* The mode of what is made in a directory that is open: less the caller's umask, unless it has a default list. */
+mode_t ops_made_mode(fuse_req_t req, int dir, mode_t mode);
 
 /* ops_remove.c */
 void ops_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);

@@ -5,10 +5,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "mount/as_user.h"
 #include "mount/ops.h"
+
+mode_t ops_made_mode(fuse_req_t req, int dir, mode_t mode)
+{
+	char path[REACH_PATH_MAX];
+
+	if (getxattr(reach_path(dir, path), "system.posix_acl_default", NULL, 0) > 0)
+		return mode;
+	return mode & ~(fuse_req_ctx(req)->umask & 0777);
+}
 
 struct making {
 	mode_t mode;
@@ -16,27 +26,28 @@ struct making {
 	const char *target; /* a link's */
 };
 
-static int make(int dir, const char *name, const struct making *what)
+static int make(int dir, const char *name, const struct making *what, mode_t mode)
 {
 	int ret;
 
 	if (what->target)
 		ret = symlinkat(what->target, dir, name);
-	else if (S_ISDIR(what->mode))
-		ret = mkdirat(dir, name, what->mode & 07777);
+	else if (S_ISDIR(mode))
+		ret = mkdirat(dir, name, mode & 07777);
 	else
-		ret = mknodat(dir, name, what->mode, what->device);
+		ret = mknodat(dir, name, mode, what->device);
 	return ret ? errno : 0;
 }
 
 static int make_as(fuse_req_t req, int dir, const char *name, const struct making *what)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	mode_t mode = what->target ? 0 : ops_made_mode(req, dir, what->mode);
 	struct as_user before;
 	int error;
 
 	as_user_begin(&before, ctx->uid, ctx->gid);
-	error = make(dir, name, what);
+	error = make(dir, name, what, mode);
 	as_user_end(&before);
 	return error;
 }

@@ -141,6 +141,7 @@ static int create_file(fuse_req_t req, int dir, const char *name, mode_t mode, i
 	struct as_user before;
 	int fd;
 
+	mode = ops_made_mode(req, dir, mode);
 	as_user_begin(&before, ctx->uid, ctx->gid);
 	fd = reach_open(dir, name, (flags & FLAGS_KEPT) | O_CREAT | O_EXCL, mode & 07777);
 	fd = fd < 0 ? -errno : fd;

@@ -232,7 +232,7 @@ int mount_start(const struct options *options, struct log *log, struct mount **o
 	mount->options = options;
 	mount->log = log;
 	mount->workers.ended_fd = -1;
-	umask(0); /* modes come from the kernel, which has applied the caller's */
+	umask(0); /* the caller's comes with each request */
 	ret = start(mount, err);
 	if (ret) {
 		mount_stop(mount, 0);

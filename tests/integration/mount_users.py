@@ -105,6 +105,38 @@ class System(MountTest):
             os.chmod(self.s("f"), 0o644)
             self.assertEqual(mount.end(), 0)
 
+    def test_a_default_list_is_instead_of_the_umask(self):
+        # user:: rwx, user:ANN: rwx, group:: r-x, mask:: rwx, other:: r-x
+        entries = ((1, 7, 0xffffffff), (2, 7, ANN), (4, 5, 0xffffffff), (16, 7, 0xffffffff), (32, 5, 0xffffffff))
+        value = (2).to_bytes(4, "little") + b"".join(
+            tag.to_bytes(2, "little") + rights.to_bytes(2, "little") + who.to_bytes(4, "little")
+            for tag, rights, who in entries)
+        for name in ("plain", "shared"):
+            os.mkdir(self.s(name))
+        try:
+            os.setxattr(self.s("shared"), "system.posix_acl_default", value)
+        except OSError:
+            self.skipTest("no access lists on this file system")
+
+        def modes(path):
+            os.umask(0o077)
+            for name in ("plain", "shared"):
+                os.close(os.open(path(name, "file"), os.O_CREAT | os.O_WRONLY, 0o666))
+                os.mkdir(path(name, "dir"))
+                os.mkfifo(path(name, "fifo"))
+                for made in ("file", "dir", "fifo"):
+                    yield made, oct(os.stat(path(name, made)).st_mode)
+                    os.rename(path(name, made), path(name, made + "2"))
+
+        self.mount(READ_WRITE)
+        beneath = self.as_user(0, lambda: list(modes(self.s)))
+        for name in ("plain", "shared"):
+            for made in ("file2", "fifo2"):
+                os.unlink(self.s(name, made))
+            os.rmdir(self.s(name, "dir2"))
+        self.assertEqual(self.as_user(0, lambda: list(modes(self.m))), beneath)
+        self.assertIn("0o100664", beneath)
+
     def test_access_lists_are_not_overruled(self):
         """A named user's entry raises the group bits that stat shows; the group gets none of that."""
         write(self.s("f"), b"secret", 0o600)
