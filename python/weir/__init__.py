@@ -11,6 +11,8 @@
 Importing weir starts no thread, opens nothing and imports no framework.
 """
 
+from typing import TYPE_CHECKING
+
 from weir._native import Buffer, Context, Done, Model, Object, Queue, Shard, Tensor, TensorInfo
 from weir._native import Transfer, default_context, features, open, open_object, version
 from weir.errors import (
@@ -29,6 +31,9 @@ from weir.errors import (
 from weir.load import load
 from weir.plan import Plan
 from weir.stream import stream
+
+if TYPE_CHECKING:
+    from weir.safe import safe_open as safe_open
 
 __version__ = version()
 

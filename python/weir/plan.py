@@ -125,6 +125,10 @@ class Plan:
         borrow: bool = False,
         context: _native.Context | None = None,
     ) -> None:
+        if not framework and device is not None and str(device) != "cpu":
+            raise ArgumentError(
+                f"device {device!r}: without a framework arrays are NumPy's, in memory of the host"
+            )
         self._borrow = borrow
         self._adapter = frameworks.find(framework, device) if framework else None
         self._context = context
@@ -191,6 +195,8 @@ class Plan:
         align: int = 0,
     ) -> None:
         """Several tensors of a model; all of them where no names are given."""
+        if isinstance(names, str):
+            raise ArgumentError(f"names {names!r}: a list of names is wanted, and this is a text")
         slices, out = slices or {}, out or {}
         wanted = list(model.tensors if names is None else names)
         for given, what in ((slices, "a cut"), (out, "memory")):

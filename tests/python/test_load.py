@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """weir.load(): all, some and parts of a model, into weir's memory, NumPy's and the caller's."""
 
+import ast
+import pathlib
 import sys
 
 import files
@@ -43,6 +45,26 @@ def test_arrays_look_at_weirs_memory(small):
 def test_an_unknown_name_is_a_key_error(small):
     with pytest.raises(KeyError):
         weir.load(small.path, names=["z"])
+
+
+def test_type_checkers_see_each_public_name():
+    top = ast.parse(pathlib.Path(weir.__file__).read_text()).body
+    nodes = [*top, *(node for block in top if isinstance(block, ast.If) for node in block.body)]
+    seen = {alias.asname or alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert set(weir.__all__) <= seen
+
+
+def test_a_text_is_no_list_of_names(small):
+    with pytest.raises(weir.ArgumentError, match="list of names"):
+        weir.load(small.path, names="ab")
+
+
+def test_a_device_without_a_framework_is_refused(small):
+    with pytest.raises(weir.ArgumentError, match="cuda:0.*framework"):
+        weir.load(small.path, device="cuda:0")
+    with pytest.raises(weir.ArgumentError, match="cuda:0.*framework"):
+        weir.stream(small.path, device="cuda:0")
+    assert list(weir.load(small.path, device="cpu")) == list(small.tensors)
 
 
 def test_an_unknown_framework_is_named(small):
