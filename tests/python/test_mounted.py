@@ -35,6 +35,22 @@ def bench(mount, *uris):
     )  # fmt: skip
 
 
+def test_C_07_an_address_that_is_none_by_rings(mount):  # noqa: F811
+    script = """
+import sys, fastsafetensor_3fs_reader as package
+reader = package.create_reader("python", mount_point=sys.argv[1], fallback="never")
+try:
+    reader.read_chunked(sys.argv[1] + "/file", -4096, 0, 10)
+except TypeError:
+    print(reader.read_chunked(sys.argv[1] + "/file", 0, 0, 10), reader.statistics()["ring_bytes"])
+"""
+    client = os.path.join(os.path.dirname(READER), "hf3fs-py-usrbio")
+    path = os.pathsep.join([READER, client, os.environ["PYTHONPATH"]])
+    done = subprocess.run([sys.executable, "-c", script, mount.point], env={**os.environ, "PYTHONPATH": path},
+                          capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "10 10\n"), done.stderr
+
+
 def test_the_bench_reads_a_model_of_3fs(mount):  # noqa: F811
     done = bench(mount, "3fs://" + model_on(mount))
     assert (done.returncode, done.stderr) == (0, "")

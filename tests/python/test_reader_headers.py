@@ -49,6 +49,7 @@ def test_C_15_many_files(reader, tmp_path):
     assert found == expected == reader.read_headers_batch(paths, num_threads=1)
     assert list(found) == paths
     assert reader.read_headers_batch(paths[:3] * 2) == {path: expected[path] for path in paths[:3]}
+    assert reader.read_headers_batch(iter(paths[:3])) == {path: expected[path] for path in paths[:3]}
 
 
 @pytest.mark.parametrize("place", [0, 4, 9])

@@ -127,6 +127,8 @@ class ThreeFSFileReaderPy(NativeFileReader):
     ) -> int:
         if pipelined:
             logger.warning("pipelined makes no difference with this backend")
+        if int(dev_ptr) < 0:
+            raise TypeError(f"{dev_ptr} is no address")
         if not self._goes_by_rings(path):
             return super().read_chunked(path, dev_ptr, file_offset, total_length, chunk_size)
         began = time.perf_counter()
@@ -180,6 +182,7 @@ class ThreeFSFileReaderPy(NativeFileReader):
     def read_headers_batch(
         self, paths: list[str], num_threads: int = 8
     ) -> dict[str, tuple[str, int, int]]:
+        paths = list(paths)
         before = {path: _stat_or_none(path) for path in paths}
         found = super().read_headers_batch(paths, num_threads)
         with self._lock:
