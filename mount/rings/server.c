@@ -14,6 +14,7 @@
 #include "mount/rings/server.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -262,6 +263,8 @@ static void step(struct server *server, int64_t *last_ns)
 	server_post_due(server);
 	if (rang)
 		weather_storm(server, worked || n, now_ns);
+	else if (server->spin_ns && !n)
+		sched_yield(); /* whoever it looks for may want this processor */
 }
 
 static void settle_until(struct server *server, int64_t deadline_ns)

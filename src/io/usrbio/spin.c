@@ -55,13 +55,15 @@ static void relax(void)
 bool usrbio_spin(const struct sys *sys, const struct usrbio_client *client,
 		 const _Atomic bool *woken, int64_t until_ns)
 {
-	do {
+	for (;;) {
 		for (int i = 0; i < LOOKS; i++) {
 			if (usrbio_client_ready(client) ||
 			    (woken && atomic_load_explicit(woken, memory_order_relaxed)))
 				return true;
 			relax();
 		}
-	} while (sys->now_ns() < until_ns);
-	return false;
+		if (sys->now_ns() >= until_ns)
+			return false;
+		sched_yield();
+	}
 }
