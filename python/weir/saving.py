@@ -74,14 +74,20 @@ def to_bytes(entries: Iterable[Entry], metadata: Mapping[str, str] | None) -> by
 def to_file(
     entries: Iterable[Entry], path: str | os.PathLike[str], metadata: Mapping[str, str] | None
 ) -> None:
-    """The file, in place of what had its name."""
+    """The file, in place of the one that had its name, or that a link of this name leads to.
+
+    A device, a pipe, what has no name of its own: is written to, and stays what it is.
+    """
     pieces = list(_pieces(entries, metadata))
-    target = os.fspath(path)
-    handle, temporary = tempfile.mkstemp(prefix=".weir-", dir=os.path.dirname(target) or ".")
+    target = os.path.realpath(os.fsdecode(path))
+    if os.path.exists(path) and not (os.path.isfile(target) and os.path.samefile(path, target)):
+        with open(path, "wb") as file:
+            file.writelines(pieces)
+        return
+    handle, temporary = tempfile.mkstemp(prefix=".weir-", dir=os.path.dirname(target))
     try:
         with open(handle, "wb") as file:
-            for piece in pieces:
-                file.write(piece)
+            file.writelines(pieces)
             os.fchmod(file.fileno(), 0o666 & ~_umask())
         os.replace(temporary, target)
     except BaseException:

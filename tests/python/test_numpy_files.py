@@ -82,6 +82,23 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
+def test_what_is_no_file_stays_what_it_is(tmp_path):
+    arrays = {"a": np.arange(3)}
+    link, fifo = tmp_path / "link", tmp_path / "fifo"
+    link.symlink_to("elsewhere")
+    weir.numpy.save_file(arrays, os.fsencode(link))
+    assert link.is_symlink() and (tmp_path / "elsewhere").read_bytes() == weir.numpy.save(arrays)
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    weir.numpy.save_file(arrays, fifo)
+    assert os.read(reader, 1 << 16) == weir.numpy.save(arrays)
+    os.close(reader)
+    assert stat.S_ISFIFO(fifo.stat().st_mode) and len(os.listdir(tmp_path)) == 3
+    with open(os.memfd_create("memory"), "rb") as memory:
+        weir.numpy.save_file(arrays, f"/proc/self/fd/{memory.fileno()}")
+        assert memory.read() == weir.numpy.save(arrays)
+
+
 def test_what_cannot_be_saved():
     with pytest.raises(weir.ArgumentError, match="__metadata__"):
         weir.numpy.save({"__metadata__": np.zeros(1)})
