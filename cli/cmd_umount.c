@@ -185,6 +185,9 @@ static int end_mount(struct umount *what, const char *dir, bool forced, struct w
 	if (!mounting_find(what->dir, &what->connection))
 		return report_set(err, WEIR_NOTFOUND, what->dir, "%s: is no mount of weir",
 				  what->dir);
+	if (mounting_is_anothers(what->dir))
+		return report_set(err, WEIR_DENIED, what->dir, "%s: is another user's mount",
+				  what->dir);
 	mounting_each(note_daemon, what);
 	if (forced)
 		return force(what, err);

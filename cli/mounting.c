@@ -117,6 +117,24 @@ bool mounting_find(const char *dir, unsigned *connection)
 	return ours;
 }
 
+bool mounting_is_anothers(const char *dir)
+{
+	FILE *mounts = geteuid() == 0 ? NULL : setmntent("/proc/self/mounts", "re");
+	char text[3 * PATH_MAX];
+	struct mntent entry;
+	const char *owner;
+	bool anothers = false;
+
+	while (mounts && getmntent_r(mounts, &entry, text, sizeof(text))) {
+		owner = strcmp(entry.mnt_dir, dir) == 0 ? hasmntopt(&entry, "user_id") : NULL;
+		if (owner)
+			anothers = strtoul(owner + strlen("user_id="), NULL, 10) != geteuid();
+	}
+	if (mounts)
+		endmntent(mounts);
+	return anothers;
+}
+
 /* ---- Daemons ---- */
 
 /* By a descriptor of its folder: a path may be longer than an address. */

@@ -27,6 +27,9 @@ int mounting_resolve(const char *dir, char out[PATH_MAX], struct weir_error *err
 /* Is a mount of ours there, and which connection of FUSE is it?  false: none. */
 bool mounting_find(const char *dir, unsigned *connection);
 
+/* Is the mount that is there another user's, so that this one may not unmount it? */
+bool mounting_is_anothers(const char *dir);
+
 /* ---- Daemons ---- */
 
 struct mounting_daemon {

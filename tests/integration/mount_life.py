@@ -350,6 +350,16 @@ class End(MountTest):
             victim.kill()
         self.assertFalse(is_mounted(self.point))
 
+    def test_umount_of_another_users_mount(self):
+        os.chmod(self.dir, 0o755)
+        self.mount()
+        for options in ([], ["--force"]):
+            result = subprocess.run([WEIR, "umount", *options, self.point], user=65534, group=65534, extra_groups=[],
+                                    capture_output=True, text=True, check=False)
+            self.assertEqual(result.returncode, 1)
+            self.assertIn("another user's", result.stderr)
+        self.assertTrue(is_mounted(self.point))
+
     def test_umount_of_what_is_no_mount(self):
         self.assertIn("no mount of weir", self.weir("umount", self.dir, status=1).errors)
 
