@@ -231,7 +231,8 @@ const struct verb verb_cp = {
 	.story =
 		"Like cp(1), on URIs: with one source, TO is a name or a directory that is there; "
 		"with several, a directory.\n\n"
-		"A file is written under a temporary name and gets its own when it is whole. Within "
+		"A file is written under a temporary name and gets its own when it is whole; a link of "
+		"that name is replaced, and not what it leads to. Within "
 		"one file system blocks are shared (reflink, else copy_file_range) where that works. "
 		"Links are followed, but for those that lead back to a directory above them. A copy has "
 		"the rights of its source, less the umask.\n\n"

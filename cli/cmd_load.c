@@ -488,7 +488,8 @@ static int run(const struct command *command)
 
 	if (!ret && !load.uris.count)
 		ret = report_set(&err, WEIR_ARG, NULL, "there is nothing to load");
-	if (!ret && find_device(load.mine->device, &load.device, &err))
+	if (!ret && (find_device(load.mine->device, &load.device, &err) ||
+		     select_check(&load.mine->select, &err)))
 		ret = STATUS_USAGE;
 	if (ret) {
 		report_failure(&err, load.mine->common.json);

@@ -350,7 +350,8 @@ const struct verb verb_make_model = {
 		"Names, shapes, types and every byte follow from the options and the seed by integer "
 		"arithmetic alone. A tensor's bytes depend on the seed and its name, not on the "
 		"shards. No number is infinite or NaN.\n\n"
-		"Files in DIR with the same names are replaced, all of them or none.",
+		"Files in DIR with the same names are replaced once all are written, the index last; "
+		"files with other names stay.",
 	.sets = sets,
 	.options_size = sizeof(struct make_options),
 	.json = fields,

@@ -152,6 +152,23 @@ static int check_tensors(const struct verify *verify, const char *uri,
 	return ret;
 }
 
+/* What the list has, the files must have, too. */
+static int check_unasked(const struct verify *verify, const struct weir_model *model,
+			 struct weir_error *err)
+{
+	for (uint64_t n = 0; n < weir_model_shard_count(model); n++) {
+		const char *shard = weir_model_shard(model, n)->uri;
+		const char *tensor = digests_unasked(verify->digests, shard);
+
+		if (tensor)
+			return report_set(err, WEIR_INTEGRITY, shard,
+					  "%s: tensor '%.200s': %s has a digest of it, but it is "
+					  "not there",
+					  shard, tensor, verify->mine->digests);
+	}
+	return 0;
+}
+
 static void write_tensors(const struct verify *verify, const struct weir_model *model,
 			  const struct loading *loading)
 {
@@ -214,6 +231,8 @@ static int check_content(struct verify *verify, const char *uri, struct weir_mod
 		ret = check_files(verify, model, right, err);
 	if (!ret && verify->digests)
 		ret = check_tensors(verify, uri, model, &loading, right, err);
+	if (!ret && verify->digests)
+		ret = check_unasked(verify, model, err);
 	if (!ret && verify->list.to)
 		write_tensors(verify, model, &loading);
 	loading_close(&loading);
@@ -340,8 +359,9 @@ const struct verb verb_verify = {
 		"there and no tensor is missing, repeated or named by nobody. What is a warning to "
 		"`weir load` is an error here.\n\n"
 		"Without lists of digests only headers are read. With `--digests` every tensor must "
-		"have a line of its own, or its file one that `sha256sum` wrote; relative names mean "
-		"files seen from here, or from the list's own directory.",
+		"have a line of its own, or its file one that `sha256sum` wrote, and none that the list has "
+		"of a file may be gone; relative names mean files seen from here, or from the list's own "
+		"directory.",
 	.sets = sets,
 	.options_size = sizeof(struct verify_options),
 	.json = fields,

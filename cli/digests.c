@@ -15,9 +15,10 @@
 
 struct line {
 	char *name; /* owned: the file, made absolute, then '#' and the tensor for ours */
-	size_t len;
+	size_t len, file_len;
 	uint8_t value[32];
 	bool whole; /* a SHA-256 of the file */
+	bool asked; /* somebody had such a tensor */
 };
 
 struct digests {
@@ -114,6 +115,7 @@ static int set_name(struct line *line, const char *name, size_t len, const char 
 	if (line->name) {
 		memcpy(line->name, real, real_len);
 		memcpy(line->name + real_len, name + at, len - at);
+		line->file_len = real_len;
 		line->len = real_len + (len - at);
 		line->name[line->len] = '\0';
 	}
@@ -243,8 +245,7 @@ void digests_free(struct digests *digests)
 	free(digests);
 }
 
-static const struct line *find(const struct digests *digests, const char *name, size_t len,
-			       bool whole)
+static struct line *find(const struct digests *digests, const char *name, size_t len, bool whole)
 {
 	const struct line key = {.name = (char *)(uintptr_t)name, .len = len, .whole = whole};
 
@@ -253,13 +254,13 @@ static const struct line *find(const struct digests *digests, const char *name, 
 	return bsearch(&key, digests->lines, digests->count, sizeof(key), compare_lines);
 }
 
-bool digests_tensor(const struct digests *digests, const char *uri, const char *name,
-		    uint64_t name_len, uint64_t *out)
+bool digests_tensor(struct digests *digests, const char *uri, const char *name, uint64_t name_len,
+		    uint64_t *out)
 {
 	char *file = absolute(uri, NULL);
 	size_t len = file ? strlen(file) : 0;
 	char *key = file ? malloc(len + name_len + 2) : NULL;
-	const struct line *line = NULL;
+	struct line *line = NULL;
 
 	if (key) {
 		memcpy(key, file, len);
@@ -270,9 +271,47 @@ bool digests_tensor(const struct digests *digests, const char *uri, const char *
 	*out = 0;
 	for (unsigned n = 0; line && n < 8; n++)
 		*out = *out << 8 | line->value[n];
+	if (line)
+		line->asked = true;
 	free(key);
 	free(file);
 	return line != NULL;
+}
+
+/* Where the lines of a file begin: they are neighbours. */
+static size_t first_of(const struct digests *digests, const char *file, size_t len)
+{
+	size_t low = 0, high = digests->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const struct line *line = &digests->lines[middle];
+
+		if (compare_text(line->name, line->len, file, len) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+const char *digests_unasked(const struct digests *digests, const char *uri)
+{
+	char *file = absolute(uri, NULL);
+	size_t len = file ? strlen(file) : 0;
+	const char *found = NULL;
+
+	for (size_t n = file ? first_of(digests, file, len) : digests->count;
+	     n < digests->count && !found; n++) {
+		const struct line *line = &digests->lines[n];
+
+		if (line->len < len || memcmp(line->name, file, len) != 0)
+			break;
+		if (!line->whole && !line->asked && line->file_len == len)
+			found = line->name + len + 1;
+	}
+	free(file);
+	return found;
 }
 
 bool digests_file(const struct digests *digests, const char *uri, uint8_t out[32])

@@ -23,8 +23,11 @@ int digests_read(const char *path, struct digests **out, struct weir_error *err)
 void digests_free(struct digests *digests);
 
 /* The digest of a tensor in a file; false: the list has none. */
-bool digests_tensor(const struct digests *digests, const char *uri, const char *name,
-		    uint64_t name_len, uint64_t *out);
+bool digests_tensor(struct digests *digests, const char *uri, const char *name, uint64_t name_len,
+		    uint64_t *out);
+
+/* A tensor of a file that the list has a digest of and nobody asked for; NULL: there is none. */
+const char *digests_unasked(const struct digests *digests, const char *uri);
 
 /* The SHA-256 of a file, likewise. */
 bool digests_file(const struct digests *digests, const char *uri, uint8_t out[32]);

@@ -116,6 +116,19 @@ static int parse_cut(const char *text, struct cut *out, struct weir_error *err)
 	return 0;
 }
 
+int select_check(const struct select_options *options, struct weir_error *err)
+{
+	int ret = 0;
+
+	for (size_t c = 0; c < options->slices.count && !ret; c++) {
+		struct cut cut = {0};
+
+		ret = parse_cut(options->slices.items[c], &cut, err);
+		free(cut.name);
+	}
+	return ret;
+}
+
 static bool cut_matches(const struct cut *cut, bool exact, const struct weir_tensor *tensor)
 {
 	return exact ? strcmp(cut->name, tensor->name) == 0

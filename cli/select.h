@@ -28,6 +28,9 @@ struct selection {
 	struct weir_slice *slices;
 };
 
+/* Are the slices slices at all? */
+int select_check(const struct select_options *options, struct weir_error *err);
+
 /* 0, or an error that names what matched nothing or does not fit. */
 int select_tensors(const struct weir_model *model, const struct select_options *options,
 		   struct selection *out, struct weir_error *err);

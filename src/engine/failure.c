@@ -21,6 +21,8 @@ static const char *explain(int code)
 		return "not done in time";
 	case WEIR_CANCELLED:
 		return "cancelled";
+	case WEIR_LIMIT:
+		return "more than the budget ever leaves for it";
 	default:
 		return weir_code_text(code);
 	}

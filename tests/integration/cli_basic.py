@@ -46,7 +46,7 @@ class CommandLine(CliTest):
 
     def test_values_that_make_no_sense(self):
         for option, value in (("--depth", "many"), ("--depth", "0"), ("--depth", "-1"), ("--budget", "1.5"),
-                              ("--budget", "12 MiB"), ("--device", "gpu"), ("--request", "99999999999999999999"),
+                              ("--budget", "12 MiB"), ("--device", "gpu"), ("--slice", "a:0:1"), ("--request", "99999999999999999999"),
                               ("--deadline", "soon"), ("--direct", "maybe"), ("--repeat", "")):
             result = self.weir("load", option, value, "x", status=2)
             self.assertIn(option, result.errors)

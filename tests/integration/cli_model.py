@@ -267,6 +267,16 @@ class Verify(CliTest):
         self.assertError(self.weir("verify", "--json", "--digests", "list", "model.safetensors",
                                    status=1).json, "NOTFOUND")
 
+    def test_a_tensor_that_is_gone_is_noticed(self):
+        write_model(self.path("m.safetensors"), {"a": ("U8", [1], b"x"), "b": ("U8", [1], b"y")})
+        write_model(self.path("m.safetensors.other"), {"z": ("U8", [1], b"x")})
+        self.weir("verify", "--write-digests", "list", "m.safetensors", "m.safetensors.other")
+        write_model(self.path("m.safetensors"), {"a": ("U8", [1], b"x")})
+        document = self.weir("verify", "--json", "--digests", "list", "m.safetensors", status=1).json
+        self.assertError(document, "INTEGRITY")
+        self.assertIn("'b'", document["error"]["message"])
+        self.weir("verify", "--digests", "list", "m.safetensors.other")
+
     def test_names_with_line_feeds_and_marks_survive_the_list(self):
         write_model(self.path("a#b.safetensors"), {"x\ny\\z#": ("U8", [3], b"abc"), "#": ("U8", [1], b"x")})
         self.weir("verify", "--write-digests", "list", "a#b.safetensors")
