@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "out.h"
@@ -276,10 +277,23 @@ static void clean_up(struct making *making, bool failed)
 	free(path);
 }
 
+/* Three descriptors a shard, all until the last is written: as many as may be had. */
+static void raise_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int make(struct making *making, struct weir_error *err)
 {
-	int ret = session_open(&making->session, NULL, err);
+	int ret;
 
+	raise_limit();
+	ret = session_open(&making->session, NULL, err);
 	if (!ret)
 		ret = make_recipe(making, err);
 	if (!ret)

@@ -157,9 +157,11 @@ class Slices(CliTest):
         self.assertError(self.load("--names-exact", "z", "--slice", "*:0:0:1", status=1), "NOTFOUND")
 
     def test_slices_that_do_not_fit(self):
-        for text, name in (("z:0:0:7", "ARG"), ("z:1:0:1", "ARG"), ("z:0:3:2", "ARG"), ("z:0:1", "ARG"),
-                           ("q:0:0:1", "NOTFOUND"), ("z", "ARG"), ("z:0:-1:2", "ARG")):
+        for text, name in (("z:0:0:7", "ARG"), ("z:1:0:1", "ARG"), ("z:0:3:2", "ARG"),
+                           ("q:0:0:1", "NOTFOUND")):
             self.assertError(self.load("--slice", text, status=1), name)
+        for text in ("z:0:1", "z", "z:0:-1:2"):
+            self.assertError(self.load("--slice", text, status=2), "ARG")
         self.assertError(self.load("--slice", "z:0:0:1", "--slice", "z:0:2:3", status=1), "ARG")
 
 

@@ -4,6 +4,7 @@
 import hashlib
 import json
 import os
+import resource
 import stat
 import struct
 import subprocess
@@ -99,6 +100,11 @@ class MakeModel(CliTest):
             self.weir("make-model", "--size", "4KiB", "--tensors", "3", "--dtypes", name, name)
             tensors = self.weir("inspect", "--json", name).json["tensors"]
             self.assertEqual({t["dtype"] for t in tensors}, {name})
+
+    def test_more_shards_than_the_soft_limit_of_descriptors_has_room_for(self):
+        self.weir("make-model", "--size", "1KiB", "--tensors", "100", "--shards", "100", "many",
+                  preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 1024)))
+        self.weir("verify", "many")
 
     def test_no_name_stands_there_twice(self):
         self.weir("make-model", "--size", "1KiB", "--tensors", "3", "--odd", "odd")
