@@ -30,7 +30,8 @@ enum reader_policy {
 #define READER_BUCKETS 256
 
 /* How often a waiting call asks whether it shall end: soon for who types, seldom for who waits. */
-#define READER_ASK_NS INT64_C(100000000)
+#define READER_ASK_NS  INT64_C(100000000)
+#define READER_LONG_MS 1000 /* where a signal and reader_cancel() end the wait */
 
 /* What a caller that wants to end waits for what is under way, and then for memory that is lent. */
 #define READER_END_NS  INT64_C(20000000)
@@ -85,6 +86,7 @@ struct reader_call {
 	/* Under the reader's lock. */
 	struct weir_transfer *transfer; /* what cancelling has to reach */
 	bool cancelled;
+	int wake_fd; /* what cancelling makes readable; -1: it does not sleep long */
 };
 
 /* ---- reader_files.c ---- */
@@ -103,6 +105,12 @@ void reader_cancel(struct reader *reader);
 
 /* Shall the call end before its time?  Asks at most every READER_ASK_NS. */
 bool reader_interrupted(struct reader_call *call);
+
+/*
+ * Waits long, for the descriptor, for a signal that comes to this thread, or to be cancelled.  False: it
+ * cannot.
+ */
+bool reader_sleep(struct reader_call *call, int fd);
 
 /* Was the answer yes, and has what was under way had its time to end? */
 bool reader_gives_up(const struct reader_call *call);

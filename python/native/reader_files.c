@@ -8,9 +8,11 @@
  * A path that is gone still means the file that it was.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -86,6 +88,7 @@ int reader_call_begin(struct reader_call *call)
 
 	if (ret < 0)
 		return ret;
+	call->wake_fd = -1;
 	pthread_mutex_lock(&reader->lock);
 	call->policy = reader->policy;
 	call->deadline_ns = reader->timeout_ns == WEIR_FOREVER ? WEIR_FOREVER
@@ -107,6 +110,8 @@ void reader_call_end(struct reader_call *call)
 			break;
 		}
 	pthread_mutex_unlock(&reader->lock);
+	if (call->wake_fd >= 0)
+		close(call->wake_fd);
 	weir_cancel_destroy(call->cancel);
 }
 
@@ -118,6 +123,8 @@ void reader_cancel(struct reader *reader)
 		weir_cancel_fire(call->cancel);
 		if (call->transfer)
 			weir_transfer_cancel(call->transfer);
+		if (call->wake_fd >= 0)
+			eventfd_write(call->wake_fd, 1);
 	}
 	pthread_mutex_unlock(&reader->lock);
 }
@@ -138,6 +145,28 @@ bool reader_interrupted(struct reader_call *call)
 	if (cancelled && !call->ending_ns)
 		call->ending_ns = now;
 	return cancelled;
+}
+
+/* Who cancelled it before is heard at once. */
+static bool be_told(struct reader_call *call)
+{
+	pthread_mutex_lock(&call->reader->lock);
+	if (call->wake_fd < 0)
+		call->wake_fd = eventfd(call->cancelled, EFD_CLOEXEC | EFD_NONBLOCK);
+	pthread_mutex_unlock(&call->reader->lock);
+	return call->wake_fd >= 0;
+}
+
+bool reader_sleep(struct reader_call *call, int fd)
+{
+	struct pollfd fds[] = {{.fd = fd, .events = POLLIN}, {.events = POLLIN}};
+
+	if (fd < 0 || !be_told(call))
+		return false;
+	fds[1].fd = call->wake_fd;
+	if (poll(fds, 2, READER_LONG_MS) < 0 || fds[1].revents)
+		call->asked_ns = 0;
+	return true;
 }
 
 bool reader_gives_up(const struct reader_call *call)

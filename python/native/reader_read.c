@@ -39,81 +39,91 @@ static void set_transfer(struct reader_call *call, struct weir_transfer *transfe
 		weir_transfer_cancel(transfer);
 }
 
+/* A transfer of one extent, and where its completion comes out. */
+struct reading {
+	struct weir_transfer *transfer;
+	struct weir_queue *queue;
+};
+
 /*
  * Starts the plan's transfer where it can be cancelled; takes the plan over in any case.  request_bytes: 0: as
  * the engine thinks best.
  */
 static int start(struct reader_call *call, struct weir_plan *plan, uint64_t request_bytes,
-		 struct weir_transfer **out)
+		 struct reading *out)
 {
 	struct weir_transfer_opts opts = {
 		.size = sizeof(opts),
 		.request_bytes = request_bytes,
 		.timeout_ns = call->deadline_ns == WEIR_FOREVER ? 0 : reader_time_left(call),
 	};
-	int ret = weir_transfer_start(plan, NULL, &opts, out, call->err);
+	int ret = weir_queue_create(call->reader->ctx, 0, &out->queue, call->err);
 
+	if (ret == 0) {
+		ret = weir_transfer_start(plan, out->queue, &opts, &out->transfer, call->err);
+		if (ret < 0)
+			weir_queue_destroy(out->queue);
+	}
 	if (ret < 0)
 		weir_plan_destroy(plan);
 	else
-		set_transfer(call, *out);
+		set_transfer(call, out->transfer);
 	return ret;
 }
 
 /* Ends it; ret is what happened so far, and is returned unless it is 0 and more went wrong. */
-static int finish(struct reader_call *call, struct weir_transfer *transfer, int ret)
+static int finish(struct reader_call *call, const struct reading *reading, int ret)
 {
 	struct weir_error why = WEIR_ERROR_INIT;
 	int end;
 
 	set_transfer(call, NULL);
-	end = weir_transfer_finish(transfer, READER_LENT_NS, &why);
+	end = weir_transfer_finish(reading->transfer, READER_LENT_NS, &why);
 	if (end == WEIR_LENT)
-		end = weir_transfer_abandon(transfer, &why);
+		end = weir_transfer_abandon(reading->transfer, &why);
+	weir_queue_destroy(reading->queue);
 	if (ret == 0 && end < 0)
 		*call->err = why;
 	return ret ? ret : end;
 }
 
-/* The next completions; 0: there are no more. */
-static int wait(struct reader_call *call, struct weir_transfer *transfer, struct weir_done *done,
-		unsigned max)
+/* Its completion: 1, or a negative code. */
+static int wait(struct reader_call *call, const struct reading *reading, struct weir_done *done)
 {
-	for (;;) {
-		int ret = weir_transfer_wait(transfer, done, max,
-					     call->ending_ns ? READER_END_NS : READER_ASK_NS,
-					     call->err);
+	int64_t patience = READER_ASK_NS;
 
-		if (reader_interrupted(call))
-			weir_transfer_cancel(transfer);
+	for (;;) {
+		int ret = weir_queue_wait(reading->queue, done, 1, patience, call->err);
+
 		if (ret != WEIR_TIMEOUT)
 			return ret;
+		if (reader_interrupted(call))
+			weir_transfer_cancel(reading->transfer);
 		/* A request that a dead server holds never comes back. */
 		if (reader_gives_up(call))
 			return reader_fail(call, WEIR_CANCELLED, 0, call->path,
 					   "reading was cancelled");
+		if (call->ending_ns)
+			patience = READER_END_NS;
+		else
+			patience = reader_sleep(call, weir_queue_fd(reading->queue))
+					   ? 0
+					   : READER_ASK_NS;
 	}
 }
 
-/* Takes all that comes, drops the buffers, adds up the bytes; the first failure ends it. */
-static int drain(struct reader_call *call, struct weir_transfer *transfer, uint64_t *bytes)
+static int take(struct reader_call *call, const struct reading *reading, uint64_t *bytes)
 {
-	struct weir_done done[16];
-	int ret = 0, count;
+	struct weir_done done;
+	int ret = wait(call, reading, &done);
 
-	while (ret == 0 && (count = wait(call, transfer, done, 16)) != 0) {
-		if (count < 0)
-			return count;
-		for (int i = 0; i < count; i++) {
-			if (done[i].status < 0 && ret == 0) {
-				weir_transfer_error(transfer, &done[i], call->err);
-				ret = done[i].status;
-			}
-			*bytes += done[i].status < 0 ? 0 : done[i].bytes;
-			weir_buffer_unref(done[i].buffer);
-		}
-	}
-	return ret;
+	if (ret < 0)
+		return ret;
+	if (done.status < 0)
+		weir_transfer_error(reading->transfer, &done, call->err);
+	else
+		*bytes += done.bytes;
+	return done.status;
 }
 
 /* ---- Plans ---- */
@@ -180,7 +190,7 @@ static uint64_t request_bytes(const struct reader_call *call, const struct weir_
 static int move(struct reader_call *call, struct weir_object *object, void *memory, uint64_t offset,
 		uint64_t length, int64_t chunk, uint64_t *bytes)
 {
-	struct weir_transfer *transfer;
+	struct reading reading;
 	struct weir_plan *plan;
 	int ret = weir_plan_create(call->reader->ctx, &plan, call->err);
 
@@ -194,8 +204,8 @@ static int move(struct reader_call *call, struct weir_object *object, void *memo
 		weir_plan_destroy(plan);
 		return ret;
 	}
-	ret = start(call, plan, request_bytes(call, object, !memory, chunk), &transfer);
-	return ret < 0 ? ret : finish(call, transfer, drain(call, transfer, bytes));
+	ret = start(call, plan, request_bytes(call, object, !memory, chunk), &reading);
+	return ret < 0 ? ret : finish(call, &reading, take(call, &reading, bytes));
 }
 
 /* Counted and dropped, but for the last window where somebody may look at it. */
