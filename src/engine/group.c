@@ -289,11 +289,11 @@ void group_unfly(struct group *group, const struct part *part)
 	lock_drop(&group->lock);
 }
 
-void group_check_time(struct group *group)
+void group_check_time(struct group *group, int64_t now_ns)
 {
-	int64_t now = group->ctx->sys->now_ns(), next = NEVER, expected = NEVER;
+	int64_t next = NEVER, expected = NEVER;
 
-	if (now < atomic_load_explicit(&group->check_ns, memory_order_relaxed))
+	if (now_ns < atomic_load_explicit(&group->check_ns, memory_order_relaxed))
 		return;
 	/* First, so that what is added meanwhile makes us look again. */
 	atomic_store_explicit(&group->check_ns, NEVER, memory_order_relaxed);
@@ -301,7 +301,7 @@ void group_check_time(struct group *group)
 	list_for_each(link, &group->all) {
 		struct sweep *sweep = list_entry(link, struct sweep, all);
 
-		next = min_of(next, transfer_check_time(sweep->transfer, now));
+		next = min_of(next, transfer_check_time(sweep->transfer, now_ns));
 	}
 	lock_drop(&group->lock);
 	/* Only over what stood there: what was added meanwhile has put 0, and wants its look. */

@@ -92,7 +92,7 @@ void group_choice(struct group *group, struct weir_choice *out);
 void group_unfly(struct group *group, const struct part *part);
 
 /* Lane 0: asks each transfer for which time may be up. */
-void group_check_time(struct group *group);
+void group_check_time(struct group *group, int64_t now_ns);
 
 /* The next request for this lane, by class, sweeps taking turns; false: nothing to do now. */
 bool group_next(struct group *group, struct lane *lane, struct part *part);

@@ -48,6 +48,7 @@ struct lane {
 	uint32_t flying_count;
 	uint32_t seen_epoch;
 	uint64_t seen_calls;
+	int64_t now_ns; /* when the last reap returned: asking for each request costs more than it tells */
 	bool hurry; /* what was submitted last is to be reaped before more is */
 
 	bool running;
@@ -137,6 +138,7 @@ int lane_create(struct group *group, uint32_t index, struct lane **out, struct w
 	lane->index = index;
 	sink_init(&lane->sink, group->ctx->budget, group->pool ? group->pool : group->ctx->pool,
 		  group->pool != NULL);
+	lane->now_ns = group->ctx->sys->now_ns();
 	list_init(&lane->idle);
 	list_init(&lane->flying);
 	if (limit != BUDGET_NONE)
@@ -294,15 +296,15 @@ static bool crosses(struct lane *lane, struct part *part, uint64_t arrived, int 
 	       ferry_begin(ferry_of(lane), part, (uint32_t)(part - lane->parts), arrived);
 }
 
-static void do_books(struct part *part, uint64_t arrived, int code, int os_errno,
-		     struct extent **finished)
+static void do_books(const struct lane *lane, struct part *part, uint64_t arrived, int code,
+		     int os_errno, struct extent **finished)
 {
 	if (part->device) {
 		transfer_cover(part);
 		if (part->request.op == REQUEST_READ)
 			arrived = part->arrived, code = part->code, os_errno = part->os_errno;
 	}
-	transfer_landed(part, arrived, code, os_errno, finished);
+	transfer_landed(part, arrived, code, os_errno, lane->now_ns, finished);
 }
 
 /* A request has ended: asks on or hands on (false), or does the books. */
@@ -328,13 +330,14 @@ static bool land(struct lane *lane, struct part *part, struct extent **finished)
 						      : WEIR_TRUNCATED;
 	if (lane->group->ctx->trace)
 		trace_part(lane, part, lane->group->ctx->sys->now_ns());
-	count(&part->sweep->transfer->counters, retries, request->retries);
+	if (unlikely(request->retries))
+		count(&part->sweep->transfer->counters, retries, request->retries);
 	count_landed(part, arrived);
 	if (crosses(lane, part, arrived, code))
 		return false;
 	if (part->slot && !part->device && arrived > part->start && request->op == REQUEST_READ)
 		copy_out(lane, part, arrived);
-	do_books(part, arrived, code, request->os_errno, finished);
+	do_books(lane, part, arrived, code, request->os_errno, finished);
 	return true;
 }
 
@@ -403,7 +406,7 @@ static void end_crossing(struct lane *lane, struct part *part, struct version_ch
 			  lane->group->ctx->sys->now_ns(), part->start, part->end - part->start);
 	if (part->request.op == REQUEST_WRITE && submit_crossed(lane, part))
 		return;
-	do_books(part, part->start, part->code, part->os_errno, &finished);
+	do_books(lane, part, part->start, part->code, part->os_errno, &finished);
 	let_go(lane, part, finished, checked);
 }
 
@@ -436,12 +439,13 @@ static bool end_crossings(struct lane *lane, struct version_check *checked)
 /* False: nothing more to do, or no room to do it in. */
 static bool fill_one(struct lane *lane, struct version_check *checked)
 {
+	const struct weir_ctx *ctx = lane->group->ctx;
 	struct part *part;
 
 	if (lane->flying_count >= lane->depth.now)
 		return false;
 	part = list_entry(lane->idle.next, struct part, link);
-	part->submitted_ns = lane->group->ctx->sys->now_ns();
+	part->submitted_ns = ctx->trace || ctx->simulated ? ctx->sys->now_ns() : lane->now_ns;
 	if (!group_next(lane->group, lane, part))
 		return false;
 	list_remove(&part->link);
@@ -489,7 +493,7 @@ static void look(struct lane *lane)
 	uint32_t epoch = atomic_load_explicit(&group->epoch, memory_order_acquire);
 
 	if (lane->index == 0)
-		group_check_time(group);
+		group_check_time(group, lane->now_ns);
 	group_say_refusal(group);
 	kept_settle(&lane->kept);
 	if (epoch == lane->seen_epoch)
@@ -531,7 +535,8 @@ static unsigned reap(struct lane *lane, struct request **out, int64_t deadline_n
 	if (ferry_of(lane))
 		deadline_ns = min_of(deadline_ns, ferry_look_ns(ferry_of(lane)));
 	n = ops_of(lane)->reap(lane->core, out, REAP_MAX, deadline_ns);
-	count_step(lane, sys->now_ns() - before);
+	lane->now_ns = sys->now_ns();
+	count_step(lane, lane->now_ns - before);
 	return n;
 }
 
@@ -558,7 +563,7 @@ bool lane_step(struct lane *lane, int64_t deadline_ns)
 	}
 	crossed = end_crossings(lane, &checked);
 	if (n > 0)
-		depth_landed(&lane->depth, bytes, full, lane->group->ctx->sys->now_ns());
+		depth_landed(&lane->depth, bytes, full, lane->now_ns);
 	look(lane);
 	return filled || crossed || n > 0;
 }

@@ -214,7 +214,8 @@ void transfer_waits(struct weir_transfer *transfer, enum stall why)
 
 static void end_wait(struct weir_transfer *transfer, int64_t now_ns)
 {
-	uint64_t waited = (uint64_t)(now_ns - transfer->waits_since_ns);
+	/* A lane's time is that of its last look at the clock; another lane's may be later. */
+	uint64_t waited = (uint64_t)max_of(now_ns - transfer->waits_since_ns, INT64_C(0));
 
 	if (transfer->waits_for == STALL_MEMORY)
 		count(&transfer->counters, stall_ns_memory, waited);
@@ -405,7 +406,7 @@ static void land_extent(struct weir_transfer *transfer, struct extent *extent, b
 	}
 }
 
-void transfer_landed(struct part *part, uint64_t upto, int code, int os_errno,
+void transfer_landed(struct part *part, uint64_t upto, int code, int os_errno, int64_t now_ns,
 		     struct extent **finished)
 {
 	struct weir_transfer *transfer = part->sweep->transfer;
@@ -415,7 +416,7 @@ void transfer_landed(struct part *part, uint64_t upto, int code, int os_errno,
 
 	lock_take(&transfer->lock);
 	begin_landing(transfer, part);
-	transfer->progress_ns = transfer->ctx->sys->now_ns();
+	transfer->progress_ns = now_ns;
 	while (part_next(part, &cursor, &piece)) {
 		if (last && piece.extent != last)
 			land_extent(transfer, last, part->slot != NULL, finished);

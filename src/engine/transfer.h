@@ -112,7 +112,7 @@ void transfer_cover(struct part *part);
  * A request has ended: arrived up to `upto` in the object (the rest is past the end), or failed.
  * Extents that are whole go on *finished, to be checked and settled.
  */
-void transfer_landed(struct part *part, uint64_t upto, int code, int os_errno,
+void transfer_landed(struct part *part, uint64_t upto, int code, int os_errno, int64_t now_ns,
 		     struct extent **finished);
 
 /* Settles extents that landed; the lane has let go of their requests. */

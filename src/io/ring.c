@@ -372,6 +372,12 @@ static bool wait_for(struct ring *ring, int64_t until, int64_t left)
 	return true;
 }
 
+/* The armed timer ends a sleep in time: it need not be known how long that is. */
+static bool timer_suits(const struct ring *ring, int64_t until_ns)
+{
+	return ring->timer_armed && ring->timer_ns <= until_ns && !ring->bell && !ring->broken;
+}
+
 static unsigned ring_reap(struct io *io, struct io_op **out, unsigned max, int64_t deadline_ns)
 {
 	struct ring *ring = ring_of(io);
@@ -394,7 +400,9 @@ static unsigned ring_reap(struct io *io, struct io_op **out, unsigned max, int64
 		}
 		if (!list_empty(&ring->again))
 			until = min_of(until, ring->again_ns);
-		now_ns = until == NEVER || until <= 0 ? 0 : ring->io.sys->now_ns();
+		now_ns = until == NEVER || until <= 0 || timer_suits(ring, until)
+				 ? 0
+				 : ring->io.sys->now_ns();
 		last = deadline_ns != NEVER && now_ns >= deadline_ns;
 		last |= !wait_for(ring, until, until == NEVER ? NEVER : until - now_ns);
 		issue_again(ring);
