@@ -236,7 +236,8 @@ static enum sweep_answer ask(struct group *group, struct sweep *sweep, struct la
 		answer = sweep_next(sweep, lane, part);
 	if (answer == SWEEP_PART) {
 		transfer_took_off(transfer, part);
-		group->background_flying += sweep->class_ == SWEEP_BACKGROUND;
+		part->background = sweep->class_ == SWEEP_BACKGROUND;
+		group->background_flying += part->background;
 	}
 	lock_drop(&transfer->lock);
 	return answer;
@@ -282,7 +283,7 @@ bool group_next(struct group *group, struct lane *lane, struct part *part)
 
 void group_unfly(struct group *group, const struct part *part)
 {
-	if (part->sweep->class_ != SWEEP_BACKGROUND)
+	if (!part->background)
 		return;
 	lock_take(&group->lock);
 	group->background_flying--;

@@ -361,12 +361,14 @@ static void part_free(struct lane *lane, struct part *part)
 static void let_go(struct lane *lane, struct part *part, struct extent *finished,
 		   struct version_check *checked)
 {
-	struct weir_transfer *transfer = part->sweep->transfer;
+	struct weir_transfer *transfer = part->landing ? part->sweep->transfer : NULL;
 
-	settle_all(transfer, finished, checked);
+	if (transfer)
+		settle_all(transfer, finished, checked);
 	group_unfly(lane->group, part);
 	part_free(lane, part);
-	transfer_let_go(transfer);
+	if (transfer) /* else that was said as it landed */
+		transfer_let_go(transfer);
 }
 
 static void end_part(struct lane *lane, struct part *part, struct version_check *checked)

@@ -71,6 +71,7 @@ struct part {
 	int64_t submitted_ns;
 	bool cancelling;
 	bool landing;     /* as the transfer's books have it */
+	bool background;  /* the class of its sweep, which may be gone when this is asked */
 	struct list link; /* the lane's */
 
 	/* Where its bytes cross to or from a device. */

@@ -234,11 +234,16 @@ void transfer_took_off(struct weir_transfer *transfer, const struct part *part)
 	count(&transfer->counters, bytes_requested, part->request.length);
 }
 
+static void let_go_locked(struct weir_transfer *transfer)
+{
+	if (--transfer->landing == 0)
+		cond_wake_all(&transfer->quiet);
+}
+
 void transfer_let_go(struct weir_transfer *transfer)
 {
 	lock_take(&transfer->lock);
-	if (--transfer->landing == 0)
-		cond_wake_all(&transfer->quiet);
+	let_go_locked(transfer);
 	lock_drop(&transfer->lock);
 }
 
@@ -425,6 +430,9 @@ void transfer_landed(struct part *part, uint64_t upto, int code, int os_errno, i
 	}
 	if (last)
 		land_extent(transfer, last, part->slot != NULL, finished);
+	part->landing = *finished != NULL;
+	if (!part->landing)
+		let_go_locked(transfer);
 	lock_drop(&transfer->lock);
 }
 

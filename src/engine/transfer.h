@@ -110,7 +110,8 @@ void transfer_cover(struct part *part);
 
 /*
  * A request has ended: arrived up to `upto` in the object (the rest is past the end), or failed.
- * Extents that are whole go on *finished, to be checked and settled.
+ * Extents that are whole go on *finished, to be checked and settled; where none is, this is the last
+ * thing that the lane says of the part (part->landing is false).
  */
 void transfer_landed(struct part *part, uint64_t upto, int code, int os_errno, int64_t now_ns,
 		     struct extent **finished);
