@@ -129,6 +129,7 @@ static int parse_line(char *text, size_t len, const char *dir, struct line *line
 	bool escaped = text[0] == '\\';
 	size_t bytes;
 
+	*line = (struct line){0};
 	text += escaped;
 	len -= escaped;
 	bytes = read_hex(text, line->value);
