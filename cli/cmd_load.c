@@ -521,7 +521,8 @@ static const struct field fields[] = {
 	 "`bytes` (that arrived) and `counters`."},
 	{"counters",
 	 "`requests`, `bytes_requested`, `bytes_delivered`, `bytes_copied` (by the processor), "
-	 "`bytes_device` (by a GPU), "
+	 "`bytes_device` (by a GPU), `bytes_cufile` (by storage, to a GPU), `cufile_redone` (reads of "
+	 "that kind that failed and were made again), "
 	 "`bytes_direct` (by the device), `bytes_cached`, `bytes_over` (read beyond what was asked), "
 	 "`retries`, `short_reads`, `extents`, `extents_failed`, `system_calls`, `stall_seconds_source`, "
 	 "`stall_seconds_memory`, `stall_seconds_budget`, `memory_peak_bytes`."},

@@ -26,6 +26,9 @@ const struct field help_environment[] = {
 	{"WEIR_DEBUG",
 	 "Names of areas with commas between them (or all): the library logs what these do, "
 	 "on standard error of the command."},
+	{"WEIR_CUFILE",
+	 "auto, off or on: may storage write to a GPU by itself, by cuFile? auto: where it can, and was "
+	 "measured to be faster than by way of the host's memory. on: wherever its library takes a file."},
 	{"WEIR_3FS_LIBRARY",
 	 "native or auto: rings of 3FS are driven by weir itself. vendor: by the vendor's library, which is "
 	 "loaded; where there is none that can be used, what lies on 3FS is not read, and the error says "

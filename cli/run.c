@@ -57,6 +57,8 @@ static void json_counters(struct json *json, const struct weir_counters *counter
 	json_uint(json, "bytes_delivered", counters->bytes_delivered);
 	json_uint(json, "bytes_copied", counters->bytes_copied);
 	json_uint(json, "bytes_device", counters->bytes_device);
+	json_uint(json, "bytes_cufile", counters->bytes_cufile);
+	json_uint(json, "cufile_redone", counters->cufile_redone);
 	json_uint(json, "bytes_direct", counters->bytes_direct);
 	json_uint(json, "bytes_cached", counters->bytes_cached);
 	json_uint(json, "bytes_over", counters->bytes_over);

@@ -27,6 +27,14 @@ extern "C" {
 
 struct weir_ctx;
 
+/* May storage write to devices by itself, past the host's memory, with cuFile (GPUDirect Storage)? */
+enum weir_cufile {
+	WEIR_CUFILE_AUTO = 0, /* where it can and was measured to be faster; or the environment's
+			       * WEIR_CUFILE: auto, off or on */
+	WEIR_CUFILE_OFF = 1,
+	WEIR_CUFILE_ON = 2, /* wherever its library takes a file, faster or not: for measuring */
+};
+
 /* Zero means the default, everywhere; set size, or use WEIR_CTX_OPTS(). */
 struct weir_ctx_opts {
 	size_t size;
@@ -42,6 +50,7 @@ struct weir_ctx_opts {
 	weir_log_fn *log;       /* NULL: nobody listens */
 	void *log_arg;
 	int log_level; /* enum weir_log_level; 0: warnings */
+	int cufile;    /* enum weir_cufile */
 
 	/*
 	 * Kept memory that stays pinned and known to the kernel from its second use on, so that a direct read
@@ -59,8 +68,8 @@ struct weir_ctx_opts {
 	(&(struct weir_ctx_opts){.size = sizeof(struct weir_ctx_opts), __VA_ARGS__})
 
 /*
- * opts may be NULL.  Reads WEIR_BUDGET and WEIR_DEBUG from the environment, here and nowhere else;
- * a value that makes no sense is WEIR_ARG, with the variable's name.
+ * opts may be NULL.  Reads WEIR_BUDGET, WEIR_CUFILE and WEIR_DEBUG from the environment, here and
+ * nowhere else; a value that makes no sense is WEIR_ARG, with the variable's name.
  */
 WEIR_API int weir_ctx_create(const struct weir_ctx_opts *opts, struct weir_ctx **out,
 			     struct weir_error *err);
@@ -97,7 +106,10 @@ struct weir_counters {
 		pinned_bytes; /* of memory, now: for copies to devices, and what is kept (pin_bytes) */
 	uint64_t requests_pinned; /* of requests: into pinned memory that is kept */
 	uint64_t pins_refused;    /* by the kernel, of memory that is kept */
-	uint64_t reserved[10];
+	uint64_t bytes_cufile;    /* that storage wrote to devices by itself */
+	uint64_t
+		cufile_redone; /* reads of that kind that failed, and were made by way of the host */
+	uint64_t reserved[8];
 };
 
 WEIR_API void weir_ctx_counters(struct weir_ctx *ctx, struct weir_counters *out);

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/process.h"
 #include "base/size.h"
+#include "engine/canal.h"
 #include "engine/environment.h"
 #include "engine/group.h"
 #include "engine/route.h"
@@ -46,6 +47,9 @@ static int check_opts(const struct weir_ctx_opts *opts, struct weir_error *err)
 		return error_set(err, WEIR_ARG, NULL,
 				 "requests of %llu bytes: a power of two from 4 KiB to %u MiB",
 				 (unsigned long long)opts->request_bytes, REQUEST_MAX >> 20);
+	if (opts->cufile < 0 || opts->cufile > WEIR_CUFILE_ON)
+		return error_set(err, WEIR_ARG, NULL, "cufile %d: there is no such choice",
+				 opts->cufile);
 	if (opts->budget_bytes && opts->budget_bytes < BUDGET_MIN)
 		return error_set(err, WEIR_ARG, NULL,
 				 "a budget of %llu bytes: at least %llu MiB, for staging alone",
@@ -120,6 +124,10 @@ int ctx_create_with(const struct weir_ctx_opts *opts, const struct ctx_seams *se
 		weir_ctx_destroy(ctx);
 		return ret;
 	}
+	if ((ret = canal_create(ctx, seams->cufile, &ctx->canal, err)) < 0) {
+		weir_ctx_destroy(ctx);
+		return ret;
+	}
 	budget_watch(ctx->budget, wake_lanes, ctx);
 	*out = ctx;
 	return 0;
@@ -158,6 +166,7 @@ void weir_ctx_destroy(struct weir_ctx *ctx)
 	}
 	if (ctx->budget)
 		budget_watch(ctx->budget, NULL, NULL);
+	canal_halt(ctx->canal);
 	stuck = helpers_destroy(ctx->helpers);
 	transfers_wait_for_abandoned(ctx);
 	/* Lanes give the populator work, and it wakes lanes: both are still, then both go. */
@@ -176,6 +185,7 @@ void weir_ctx_destroy(struct weir_ctx *ctx)
 	if (ctx->pool)
 		pool_unref(ctx->pool);
 	budget_unref(ctx->budget);
+	canal_destroy(ctx->canal);
 	cuda_unref(atomic_load_explicit(&ctx->cuda, memory_order_relaxed));
 	trace_destroy(ctx->trace);
 	for (unsigned i = 0; i < ROUTES_KEPT; i++) {

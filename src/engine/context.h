@@ -27,6 +27,8 @@
 #include "source/source.h"
 #include "weir/context.h"
 
+struct canal;
+struct cufile_driver;
 struct group;
 
 #define GROUPS_MAX 16
@@ -56,6 +58,7 @@ struct weir_ctx {
 	struct counters counters;
 	const struct cuda_driver *cuda_table; /* NULL: the real driver */
 	_Atomic(struct cuda *) cuda;          /* counted; NULL: no device was named yet */
+	struct canal *canal;                  /* NULL: cuFile is not wanted */
 
 	int (*wrap)(struct source **source, void *arg, struct weir_error *err);
 	bool (*idle)(struct weir_ctx *ctx, void *arg);
@@ -74,7 +77,8 @@ struct weir_ctx {
 struct ctx_seams {
 	const struct sys *sys; /* NULL: the real one */
 	bool simulated;        /* no threads: whoever made it steps the lanes (engine/lane.h) */
-	const struct cuda_driver *cuda; /* NULL: the real one */
+	const struct cuda_driver *cuda;     /* NULL: the real one */
+	const struct cufile_driver *cufile; /* likewise */
 	/* Stands something in front of each source as it is made; NULL: nothing. */
 	int (*wrap)(struct source **source, void *arg, struct weir_error *err);
 	/* Simulated: called where a thread would wait.  Makes something happen (a step, the clock moved

@@ -134,6 +134,25 @@ void environment_places_fini(struct environment_places *places)
 	free(places->directories);
 }
 
+static int read_cufile(struct weir_ctx_opts *opts, struct weir_error *err)
+{
+	static const char *const names[] = {
+		[WEIR_CUFILE_AUTO] = "auto", [WEIR_CUFILE_OFF] = "off", [WEIR_CUFILE_ON] = "on"};
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe) */
+	const char *value = getenv("WEIR_CUFILE");
+	struct quoted q;
+
+	if (!value || !*value || opts->cufile)
+		return 0;
+	for (size_t i = 0; i < array_size(names); i++)
+		if (strcmp(value, names[i]) == 0) {
+			opts->cufile = (int)i;
+			return 0;
+		}
+	return error_set(err, WEIR_ARG, NULL, "WEIR_CUFILE is '%s': it is auto, off or on",
+			 quote(&q, (struct bytes){value, strnlen(value, 64)}));
+}
+
 int environment_read(struct weir_ctx_opts *opts, struct log *log, struct weir_error *err)
 {
 	/* NOLINTBEGIN(concurrency-mt-unsafe): that they are read here, and only here, is said in context.h */
@@ -144,6 +163,8 @@ int environment_read(struct weir_ctx_opts *opts, struct log *log, struct weir_er
 
 	if (debug && *debug)
 		log->level = WEIR_LOG_DEBUG;
+	if (read_cufile(opts, err) < 0)
+		return WEIR_ARG;
 	if (!budget || opts->budget_bytes)
 		return 0;
 	if (size_parse(budget, &opts->budget_bytes) < 0)

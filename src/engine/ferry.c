@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/size.h"
 #include "engine/berth.h"
+#include "engine/canal.h"
 #include "engine/context.h"
 #include "engine/staging.h"
 #include "engine/transfer.h"
@@ -36,6 +37,7 @@ struct line {
 struct ferry {
 	struct weir_ctx *ctx;
 	uint32_t parts;
+	struct canal_dock *dock; /* owned; NULL: cuFile is not wanted */
 	struct staging staging;
 	struct cuda_device *pinned_by; /* NULL: its memory is not pinned */
 	bool pin_tried;
@@ -45,8 +47,8 @@ struct ferry {
 
 /* ---- Making and ending ---- */
 
-int ferry_create(struct weir_ctx *ctx, struct pool *pool, uint32_t parts, bool first,
-		 struct ferry **out, struct weir_error *err)
+int ferry_create(struct weir_ctx *ctx, struct lane *lane, struct pool *pool, uint32_t parts,
+		 bool first, struct ferry **out, struct weir_error *err)
 {
 	struct ferry *ferry = calloc(1, sizeof(*ferry));
 	uint64_t limit = budget_limit(ctx->budget);
@@ -64,11 +66,19 @@ int ferry_create(struct weir_ctx *ctx, struct pool *pool, uint32_t parts, bool f
 			   ctx->opts.request_bytes ? min_of(ctx->opts.request_bytes, SLOT_BYTES)
 						   : SLOT_BYTES,
 			   most, pool, err);
+	if (ret == 0 && (ret = canal_dock_create(ctx->canal, lane, &ferry->dock, err)) < 0)
+		staging_fini(&ferry->staging);
 	if (ret == 0)
 		*out = ferry;
 	else
 		free(ferry);
 	return ret;
+}
+
+void ferry_leave(struct ferry *ferry)
+{
+	if (ferry)
+		canal_dock_leave(ferry->dock);
 }
 
 static void line_destroy(struct ferry *ferry, struct line *line)
@@ -99,6 +109,7 @@ void ferry_destroy(struct ferry *ferry)
 	if (ferry->pinned_by)
 		cuda_unpin(ferry->pinned_by, staging_memory(&ferry->staging), ferry->staging.bytes);
 	staging_fini(&ferry->staging);
+	canal_dock_destroy(ferry->dock);
 	free(ferry);
 }
 
@@ -333,6 +344,7 @@ bool ferry_begin(struct ferry *ferry, struct part *part, uint32_t index, uint64_
 	int result;
 
 	transfer_expose(part);
+	part->straight = part->again = false;
 	part->crossing = true;
 	part->crossed_ns = ferry->ctx->sys->now_ns();
 	part->look_ns = part->crossed_ns + LOOK_FIRST_NS;
@@ -345,6 +357,23 @@ bool ferry_begin(struct ferry *ferry, struct part *part, uint32_t index, uint64_
 	part->crossing = send(ferry, part, index, upto);
 	cuda_leave(part->device);
 	return part->crossing;
+}
+
+/* ---- Without a copy ---- */
+
+bool ferry_read_straight(struct ferry *ferry, struct part *part)
+{
+	return canal_begin(ferry->dock, part);
+}
+
+bool ferry_is_full(const struct ferry *ferry)
+{
+	return ferry && canal_is_full(ferry->dock);
+}
+
+void ferry_saw(struct ferry *ferry, struct part *part, uint64_t bytes, int code)
+{
+	canal_saw(ferry->dock, part, bytes, code);
 }
 
 /* ---- Their end ---- */
@@ -386,6 +415,10 @@ static bool has_crossed(const struct line *line, struct part *part, int64_t now_
 /* A stream ends what it does in order: only its first can have ended. */
 struct part *ferry_next(struct ferry *ferry)
 {
+	struct part *straight = canal_next(ferry->dock);
+
+	if (straight)
+		return straight;
 	for (struct line *line = ferry->lines; line; line = line->next) {
 		struct part *part;
 
@@ -399,6 +432,14 @@ struct part *ferry_next(struct ferry *ferry)
 		return part;
 	}
 	return NULL;
+}
+
+void ferry_trace(const struct ferry *ferry, const struct part *part, uint32_t lane)
+{
+	if (ferry->ctx->trace)
+		trace_add(ferry->ctx->trace, part->straight ? TRACE_CUFILE : TRACE_DEVICE, lane,
+			  part->crossed_ns, ferry->ctx->sys->now_ns(), part->start,
+			  part->end - part->start);
 }
 
 int64_t ferry_look_ns(const struct ferry *ferry)

@@ -21,11 +21,15 @@
 #include "engine/sweep.h"
 
 struct ferry;
+struct lane;
 struct weir_ctx;
 
 /* parts: of the lane, which it is told by their index.  first: of the first lane, which must have one. */
-must_use int ferry_create(struct weir_ctx *ctx, struct pool *pool, uint32_t parts, bool first,
-			  struct ferry **out, struct weir_error *err);
+must_use int ferry_create(struct weir_ctx *ctx, struct lane *lane, struct pool *pool,
+			  uint32_t parts, bool first, struct ferry **out, struct weir_error *err);
+
+/* The lane is left behind, with what is stuck: it is woken no more.  NULL is fine. */
+void ferry_leave(struct ferry *ferry);
 
 /* Nothing crosses.  NULL is fine. */
 void ferry_destroy(struct ferry *ferry);
@@ -41,8 +45,17 @@ void ferry_slot_give(struct ferry *ferry, char *slot);
  */
 must_use bool ferry_begin(struct ferry *ferry, struct part *part, uint32_t index, uint64_t upto);
 
+/* The part's bytes go to the device without the slot (engine/canal.h), and it comes back likewise. */
+must_use bool ferry_read_straight(struct ferry *ferry, struct part *part);
+bool ferry_is_full(const struct ferry *ferry); /* no more of those; NULL: none are under way */
+
+/* The books of a part are done: what it brought, or why not. */
+void ferry_saw(struct ferry *ferry, struct part *part, uint64_t bytes, int code);
+
 /* A part that has crossed; NULL: none at present. */
 struct part *ferry_next(struct ferry *ferry);
+
+void ferry_trace(const struct ferry *ferry, const struct part *part, uint32_t lane);
 
 /* When to ask again: NEVER where nothing crosses. */
 int64_t ferry_look_ns(const struct ferry *ferry);

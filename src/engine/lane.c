@@ -172,8 +172,8 @@ int lane_prepare_devices(struct lane *lane, struct weir_error *err)
 
 	if (ferry_of(lane))
 		return 0;
-	ret = ferry_create(group->ctx, group->pool, depth_ceiling(&lane->depth), lane->index == 0,
-			   &ferry, err);
+	ret = ferry_create(group->ctx, lane, group->pool, depth_ceiling(&lane->depth),
+			   lane->index == 0, &ferry, err);
 	if (ret == 0)
 		atomic_store_explicit(&lane->ferry, ferry, memory_order_release);
 	return ret;
@@ -216,6 +216,7 @@ void lane_destroy(struct lane *lane)
 	if (!lane)
 		return;
 	lane_halt(lane);
+	ferry_leave(ferry_of(lane));
 	if (lane->core)
 		ops_of(lane)->lane_destroy(lane->core);
 	/* What still flies is stuck in the kernel: it may yet write to a slot and to its part. */
@@ -303,6 +304,7 @@ static void do_books(const struct lane *lane, struct part *part, uint64_t arrive
 		transfer_cover(part);
 		if (part->request.op == REQUEST_READ)
 			arrived = part->arrived, code = part->code, os_errno = part->os_errno;
+		ferry_saw(ferry_of(lane), part, arrived - part->start, code);
 	}
 	transfer_landed(part, arrived, code, os_errno, lane->now_ns, finished);
 }
@@ -381,7 +383,7 @@ static void end_part(struct lane *lane, struct part *part, struct version_check 
 
 /* ---- To devices, and from them ---- */
 
-/* What is to be written has come from a device; true: it is on its way now. */
+/* What is to be written has come from a device, or is to be read once more; true: it is on its way. */
 static bool submit_crossed(struct lane *lane, struct part *part)
 {
 	struct weir_transfer *transfer = part->sweep->transfer;
@@ -403,10 +405,8 @@ static void end_crossing(struct lane *lane, struct part *part, struct version_ch
 {
 	struct extent *finished = NULL;
 
-	if (lane->group->ctx->trace)
-		trace_add(lane->group->ctx->trace, TRACE_DEVICE, lane->index, part->crossed_ns,
-			  lane->group->ctx->sys->now_ns(), part->start, part->end - part->start);
-	if (part->request.op == REQUEST_WRITE && submit_crossed(lane, part))
+	ferry_trace(ferry_of(lane), part, lane->index);
+	if ((part->request.op == REQUEST_WRITE || part->again) && submit_crossed(lane, part))
 		return;
 	do_books(lane, part, part->start, part->code, part->os_errno, &finished);
 	let_go(lane, part, finished, checked);
@@ -444,7 +444,7 @@ static bool fill_one(struct lane *lane, struct version_check *checked)
 	const struct weir_ctx *ctx = lane->group->ctx;
 	struct part *part;
 
-	if (lane->flying_count >= lane->depth.now)
+	if (lane->flying_count >= lane->depth.now || ferry_is_full(ferry_of(lane)))
 		return false;
 	part = list_entry(lane->idle.next, struct part, link);
 	part->submitted_ns = ctx->trace || ctx->simulated ? ctx->sys->now_ns() : lane->now_ns;
@@ -457,8 +457,10 @@ static bool fill_one(struct lane *lane, struct version_check *checked)
 	lane->hurry = part->device && part->request.way == WAY_BUFFERED;
 	part->request.result = WEIR_CANCELLED;
 	part->request.os_errno = 0;
-	if (part->device && part->request.op == REQUEST_WRITE)
-		return fetch(lane, part, checked);
+	if (part->device &&
+	    (part->request.op == REQUEST_WRITE ? fetch(lane, part, checked)
+					       : ferry_read_straight(ferry_of(lane), part)))
+		return true;
 	if (!part->slot || part->request.op == REQUEST_READ || transfer_copy_in(part)) {
 		if (submit(lane, part))
 			return true;

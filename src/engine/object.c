@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "engine/canal.h"
 #include "engine/group.h"
 #include "engine/object_call.h"
 #include "engine/request.h"
@@ -158,6 +159,7 @@ static bool drop_ref(struct weir_object *object)
 /* In a forked child the file is the parent's, the one it writes as well: memory only. */
 static void destroy(struct weir_object *object, bool alive)
 {
+	canal_file_close(object, alive);
 	if (alive)
 		object->core->source->ops->close(object->core);
 	free(object);

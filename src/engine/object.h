@@ -15,6 +15,7 @@
 #include "source/source.h"
 #include "weir/object.h"
 
+struct canal_file;
 struct group;
 
 struct weir_object {
@@ -23,7 +24,8 @@ struct weir_object {
 	struct source_object *core; /* owned */
 	uint32_t serial;            /* in the order of opening: plans visit objects in it */
 	_Atomic uint32_t refs;
-	_Atomic int ended; /* committed or aborted */
+	_Atomic int ended;                  /* committed or aborted */
+	_Atomic(struct canal_file *) canal; /* engine/canal.h; NULL: nobody needed it */
 };
 
 /* weir_object_unref() for who asked already whether the context is this process's. */

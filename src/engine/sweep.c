@@ -108,7 +108,8 @@ static void fill_request(const struct sweep *sweep, struct part *part, struct ex
 	part->slot = NULL;
 	part->sunk = 0;
 	part->device = extent->far ? extent->berth->device : NULL;
-	part->crossing = part->exposed = false;
+	part->crossing = part->exposed = part->straight = part->again = false;
+	part->mark = 0;
 	part->start = start;
 	part->cancelling = false;
 	part->landing = false;

@@ -26,6 +26,7 @@
 #include "mem/cuda.h"
 
 struct lane;
+struct passage;
 struct weir_transfer;
 
 /* A place in a sweep: the extent at order[at], and how many of its bytes are behind. */
@@ -81,6 +82,11 @@ struct part {
 	cu_event event;              /* NULL: the stream is asked */
 	uint64_t arrived;            /* what is told when it has crossed */
 	int code, os_errno;
+
+	/* Where cuFile may bring them: engine/canal.h. */
+	bool straight, again; /* it does; again: it could not */
+	uint8_t mark;         /* enum trial_mark */
+	struct passage *passage;
 };
 
 enum sweep_answer {

@@ -24,8 +24,9 @@ struct trace {
 };
 
 static const char *const kind_names[] = {
-	[TRACE_READ] = "read", [TRACE_WRITE] = "write",   [TRACE_CACHED] = "cached",
-	[TRACE_COPY] = "copy", [TRACE_DEVICE] = "device", [TRACE_POPULATE] = "populate",
+	[TRACE_READ] = "read",         [TRACE_WRITE] = "write",   [TRACE_CACHED] = "cached",
+	[TRACE_COPY] = "copy",         [TRACE_DEVICE] = "device", [TRACE_CUFILE] = "cufile",
+	[TRACE_POPULATE] = "populate",
 };
 
 /* Most room that is asked for in earnest: 48 MB. */

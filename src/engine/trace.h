@@ -19,6 +19,7 @@ enum trace_kind {
 	TRACE_CACHED,   /* a request that the page cache answered */
 	TRACE_COPY,     /* out of staging */
 	TRACE_DEVICE,   /* copies to or from a device */
+	TRACE_CUFILE,   /* a read that storage sent to a device by itself */
 	TRACE_POPULATE, /* memory made to exist */
 };
 

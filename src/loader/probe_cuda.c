@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Memory of GPUs: is the driver there, which devices does it have, and can memory that they copy from be
- * pinned, shared memory too?
+ * pinned, shared memory too?  Does storage write to devices by itself (cuFile)?
  */
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +9,7 @@
 #include "engine/context.h"
 #include "loader/probe.h"
 #include "mem/cuda.h"
+#include "mem/cufile.h"
 #include "mem/shared.h"
 
 #define TRIED_BYTES ((uint64_t)2 << 20)
@@ -88,6 +89,48 @@ static void look_at_pinning(const struct probe *probe, struct cuda *cuda)
 				     : "does not work");
 }
 
+static void say_cufile(const struct probe *probe, const struct cufile *cufile)
+{
+	const struct cufile_properties *says = &cufile->properties;
+	bool direct = cufile_is_direct(cufile);
+
+	probe_say(probe, "cufile", direct ? WEIR_PROBE_OK : WEIR_PROBE_ABSENT,
+		  "WEIR_CUFILE=on uses it all the same, for measuring",
+		  "libcufile %d.%d, nvidia-fs %u.%u, %s", cufile->version / 1000,
+		  cufile->version % 1000 / 10, says->kernel_major, says->kernel_minor,
+		  direct ? "used where it is measured to be faster"
+			 : "its compatibility mode alone, by way of the host: not used");
+}
+
+/* Looked for as a transfer does: where the kernel's half is not loaded, no library is opened. */
+static void look_at_cufile(const struct probe *probe, struct cuda *cuda)
+{
+	const struct weir_ctx *ctx = probe->ctx;
+	struct weir_error err = WEIR_ERROR_INIT;
+	struct cuda_device *device;
+	struct cufile cufile;
+
+	if (ctx->opts.cufile == WEIR_CUFILE_OFF ||
+	    (ctx->opts.cufile == WEIR_CUFILE_AUTO && !cufile_kernel_found(ctx->sys))) {
+		probe_say(probe, "cufile", WEIR_PROBE_ABSENT,
+			  "bytes reach devices by way of the host's memory", "%s",
+			  ctx->opts.cufile == WEIR_CUFILE_OFF
+				  ? "WEIR_CUFILE is off"
+				  : "the kernel module nvidia-fs is not loaded");
+		return;
+	}
+	if (cuda_device_get(cuda, 0, &device, &err) < 0 || cuda_enter(device) != CU_OK)
+		return; /* said above */
+	if (cufile_open(NULL, &cufile, &err) < 0) {
+		probe_say(probe, "cufile", WEIR_PROBE_ABSENT,
+			  "bytes reach devices by way of the host's memory", "%s", err.message);
+	} else {
+		say_cufile(probe, &cufile);
+		cufile_close(&cufile);
+	}
+	cuda_leave(device);
+}
+
 void probe_cuda(const struct probe *probe)
 {
 	struct weir_error err = WEIR_ERROR_INIT;
@@ -105,4 +148,5 @@ void probe_cuda(const struct probe *probe)
 	for (int i = 0; i < count; i++)
 		look_at_device(probe, cuda, i);
 	look_at_pinning(probe, cuda);
+	look_at_cufile(probe, cuda);
 }

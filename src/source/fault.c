@@ -375,6 +375,7 @@ int source_fault_create(struct source *next, uint64_t seed, struct source **out,
 		return error_nomem(err, NULL, "the source that misbehaves");
 	front_init(&self->front, &fault_ops, &hooks, next);
 	self->front.ops.map = NULL; /* no rule would see what is read of a view */
+	self->front.ops.duplicate = NULL;
 	lock_init(&self->shared.lock);
 	cond_init(&self->shared.never);
 	self->shared.random = seed;

@@ -51,6 +51,7 @@ static const struct source_ops file_ops = {
 	.abort = file_abort,
 	.mkdir = file_mkdir,
 	.adopt = file_adopt,
+	.duplicate = file_duplicate,
 	.close = file_close,
 	.check = file_check,
 	.way = file_way,

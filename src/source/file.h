@@ -213,6 +213,9 @@ int file_hold(struct file_object *file);
 int file_hold_to_look(struct file_object *file);
 void file_drop(struct file_object *file);
 
+/* A descriptor past the cache, of the caller's own, or -1. */
+int file_duplicate(struct source_object *object);
+
 /* The error of a hold that failed. */
 int file_no_hold(const struct file_object *file, int os_errno, struct weir_error *err);
 

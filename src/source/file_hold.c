@@ -305,6 +305,19 @@ void file_drop(struct file_object *file)
 	atomic_fetch_sub_explicit(&file->holds, 1, memory_order_release);
 }
 
+int file_duplicate(struct source_object *object)
+{
+	struct file_object *file = file_object_of(object);
+	int fd = -1;
+
+	if (object->writing || !file_goes_direct(file) || file_hold(file) != 0)
+		return -1;
+	if (file->direct_fd >= 0)
+		fd = file_sys(file)->fcntl(file->direct_fd, F_DUPFD_CLOEXEC, 3);
+	file_drop(file);
+	return fd;
+}
+
 int file_no_hold(const struct file_object *file, int os_errno, struct weir_error *err)
 {
 	const char *uri = file->object.uri;

@@ -201,6 +201,12 @@ struct source_ops {
 	int (*adopt)(struct source *source, int fd, const char *uri, const struct source_how *how,
 		     struct source_object **out, struct weir_error *err);
 
+	/*
+	 * One more descriptor of the object, past the page cache, the caller's to close; -1: it has none.
+	 * NULL: this source has no descriptors.
+	 */
+	int (*duplicate)(struct source_object *object);
+
 	/* ---- Objects: never block ---- */
 
 	/* No requests in flight.  Frees it; what was being written and not committed is removed. */
