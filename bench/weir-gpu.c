@@ -10,6 +10,7 @@
  *	G1     a file in the memory of MEMORY_DIR (/dev/shm) to the device, as a share of bus
  *	G2     a file of DISK_DIR (.), cold, to the device, as a share of the same load into host memory, or
  *	       of bus, whichever is less; in pairs
+ *	       and the same with cuFile off, on and chosen: how fast, and which share of it went that way
  *	G4     pinned memory of the process, and from open to the first MiB on the device
  *	G5     processor time a GiB: cold from disk; from memory, as a multiple of what copying costs
  *
@@ -328,6 +329,40 @@ static void from_disk(struct weir_ctx *ctx, const char *path, char *to, int devi
 	free(host);
 }
 
+/* The same loads with cuFile, where there is one: faster, or not? */
+static void by_cufile(const char *path, char *to, int device, uint64_t bytes)
+{
+	static const struct {
+		int wish;
+		const char *name;
+	} ways[] = {{WEIR_CUFILE_OFF, "off"}, {WEIR_CUFILE_ON, "on"}, {WEIR_CUFILE_AUTO, "auto"}};
+
+	make_file(path, bytes);
+	for (int i = 0; i < 3; i++) {
+		struct weir_counters before, after;
+		struct figures best = {0};
+		struct weir_ctx *ctx;
+
+		must(weir_ctx_create(WEIR_CTX_OPTS(.cufile = ways[i].wish), &ctx, &err));
+		for (int round = 0; round < PAIRS; round++) { /* the first opens and decides */
+			struct figures figures;
+
+			weir_ctx_counters(ctx, &before);
+			make_cold(path);
+			figures = load(ctx, path, to, device, bytes);
+			best = figures.rate > best.rate ? figures : best;
+			weir_ctx_counters(ctx, &after);
+		}
+		say("     cold, cuFile %-4s  %.2f GB/s, %.3f s/GiB of the processor; %3.0f %% of the "
+		    "last by cuFile, %llu reads made again",
+		    ways[i].name, best.rate / 1e9, best.processor,
+		    100.0 * (double)(after.bytes_cufile - before.bytes_cufile) / (double)bytes,
+		    (unsigned long long)after.cufile_redone);
+		weir_ctx_destroy(ctx);
+	}
+	unlink(path);
+}
+
 /* ---- What it takes ---- */
 
 static double pinned_mib(struct weir_ctx *ctx)
@@ -395,6 +430,7 @@ int main(int argc, char **argv)
 	from_memory(ctx, memory_path, to, device, bytes, rate);
 	say("G4   %.1f MiB are pinned  (goal at most 256)", pinned_mib(ctx));
 	from_disk(ctx, disk_path, to, device, bytes, rate);
+	by_cufile(disk_path, to, device, bytes);
 	weir_ctx_destroy(ctx);
 	return 0;
 }

@@ -92,14 +92,21 @@ static void look_at_pinning(const struct probe *probe, struct cuda *cuda)
 static void say_cufile(const struct probe *probe, const struct cufile *cufile)
 {
 	const struct cufile_properties *says = &cufile->properties;
+	bool any = probe->ctx->opts.cufile == WEIR_CUFILE_ON;
 	bool direct = cufile_is_direct(cufile);
 
-	probe_say(probe, "cufile", direct ? WEIR_PROBE_OK : WEIR_PROBE_ABSENT,
-		  "WEIR_CUFILE=on uses it all the same, for measuring",
-		  "libcufile %d.%d, nvidia-fs %u.%u, %s", cufile->version / 1000,
+	probe_say(probe, "cufile",
+		  direct ? WEIR_PROBE_OK
+		  : any  ? WEIR_PROBE_WARN
+			 : WEIR_PROBE_ABSENT,
+		  any ? "WEIR_CUFILE=auto leaves it alone"
+		      : "WEIR_CUFILE=on uses it all the same, for measuring",
+		  "libcufile %d.%d, nvidia-fs %u.%u: %s%s", cufile->version / 1000,
 		  cufile->version % 1000 / 10, says->kernel_major, says->kernel_minor,
-		  direct ? "used where it is measured to be faster"
-			 : "its compatibility mode alone, by way of the host: not used");
+		  direct ? "" : "its compatibility mode alone, by way of the host; ",
+		  any      ? "used wherever it takes a file"
+		  : direct ? "used where it is measured to be faster"
+			   : "not used");
 }
 
 /* Looked for as a transfer does: where the kernel's half is not loaded, no library is opened. */

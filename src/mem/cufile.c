@@ -100,6 +100,7 @@ static const struct {
 	{CUFILE_PERMISSION, "no permission"},
 	{CUFILE_ALREADY_REGISTERED, "the file is registered already"},
 	{CUFILE_INTERNAL, "internal error"},
+	{CUFILE_SETUP, "it could not be set up; its log says more"},
 	{CUFILE_DISABLED, "disabled for this file by its configuration"},
 	{CUFILE_PINNING, "device memory could not be pinned"},
 };

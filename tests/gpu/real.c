@@ -14,6 +14,7 @@
 #include "lib/check.h"
 #include "lib/pattern.h"
 #include "mem/cuda.h"
+#include "mem/cufile.h"
 #include "weir/weir.h"
 
 #define SIZE (37 * MIB + 1234)
@@ -411,6 +412,47 @@ static void budgets_hold(void)
 	end();
 }
 
+/* Where its library is: with its compatibility mode, too. */
+static void storage_that_writes_to_the_device_by_itself(void)
+{
+	struct weir_ctx_opts opts = {.size = sizeof(opts), .cufile = WEIR_CUFILE_ON};
+	struct weir_object_opts direct = {.size = sizeof(direct), .direct = WEIR_DIRECT_ON};
+	struct weir_counters counters = {0};
+	struct cuda_device *device;
+	struct cufile cufile;
+	char *at, *path;
+
+	open_driver();
+	check_int(cuda_device_get(cuda, 0, &device, &err), 0);
+	check_int(cuda_enter(device), CU_OK);
+	if (cufile_open(NULL, &cufile, &err) < 0)
+		skip("no cuFile here");
+	cufile_close(&cufile);
+	cuda_leave(device);
+	path = pattern_file("gpu", SEED, SIZE);
+	check_int(weir_ctx_create(&opts, &ctx, &err), 0);
+	if (weir_object_open(ctx, path, &direct, &object, &err) < 0) {
+		unlink(path);
+		skip("no direct I/O here");
+	}
+	unlink(path);
+	free(path);
+	at = allocate(0, SIZE + 64, DEVICE);
+	for (int i = 0; i < 200 && counters.bytes_cufile == 0; i++) {
+		must_succeed(
+			plan_range(33, SIZE - 33, weir_dest_cuda(0, at + 13, SIZE - 33, NULL)));
+		check_bytes(0, at + 13, 33, SIZE - 33);
+		weir_ctx_counters(ctx, &counters);
+		usleep(10000); /* files are looked at meanwhile */
+	}
+	printf("# %llu bytes by cuFile, %llu reads made again\n",
+	       (unsigned long long)counters.bytes_cufile,
+	       (unsigned long long)counters.cufile_redone);
+	if (counters.bytes_cufile == 0)
+		skip("cuFile does not take files of this place");
+	end();
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test tests[] = {
@@ -427,6 +469,7 @@ int main(int argc, char **argv)
 		TEST(PR_26_cancelled_under_way),
 		TEST(memory_of_a_device_is_written),
 		TEST(budgets_hold),
+		TEST(storage_that_writes_to_the_device_by_itself),
 	};
 
 	return tests_run(argc, argv, tests, array_size(tests));

@@ -47,6 +47,22 @@ class Gpu(CliTest):
         self.assertIn("memory of its own", found["cuda_device"]["value"])
         self.assertEqual(found["cuda_pinning"]["status"], "ok")
 
+    def test_storage_writes_to_it_by_itself(self):
+        on = {**WITH, "WEIR_CUFILE": "on"}
+        self.weir("make-model", "--size", "24MiB", "--tensors", "3", "n")
+        self.assertEqual(self.digests("--device", "cuda:0", "n", env=on), self.digests("n"))
+        loads = self.weir("load", "--json", "--cold", "--repeat", "20", "--device", "cuda:0", "n", env=on).json["loads"]
+        counters = [load["counters"] for load in loads]
+        for each in counters:
+            self.assertEqual(each["bytes_device"] + each["bytes_cufile"], each["bytes_delivered"])
+            self.assertEqual(each["cufile_redone"], 0)
+        self.assertGreater(counters[-1]["bytes_cufile"], 0)
+        for wish, status, text in (("on", "ok", "libcufile 1.14"), ("off", "absent", "WEIR_CUFILE is off")):
+            doctor = self.weir("doctor", "--json", env={**WITH, "WEIR_CUFILE": wish}, status=None).json
+            found = {check["name"]: check for check in doctor["checks"]}["cufile"]
+            self.assertEqual(found["status"], status)
+            self.assertIn(text, found["value"])
+
     def test_the_example_prints_what_the_command_finds(self):
         program = os.path.join(os.path.abspath(BUILD), "examples", "example-gpu")
         run = subprocess.run([program, "m", "1"], cwd=self.dir, capture_output=True, check=True, timeout=60,
