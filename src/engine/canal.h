@@ -36,8 +36,8 @@ struct weir_ctx;
 must_use int canal_create(struct weir_ctx *ctx, const struct cufile_driver *table,
 			  struct canal **out, struct weir_error *err);
 
-/* Nothing new is begun, and what is under way is waited for, a second at most. */
-void canal_halt(struct canal *canal);
+/* Nothing new is begun; wait: what is under way is given a second to end. */
+void canal_halt(struct canal *canal, bool wait);
 void canal_destroy(struct canal *canal); /* no call is under way; NULL is fine */
 
 /* canal NULL: a dock that is none, as everywhere below. */

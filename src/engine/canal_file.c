@@ -39,13 +39,13 @@ int canal_create(struct weir_ctx *ctx, const struct cufile_driver *table, struct
 	return 0;
 }
 
-void canal_halt(struct canal *canal)
+void canal_halt(struct canal *canal, bool wait)
 {
 	int64_t until;
 
 	if (!canal)
 		return;
-	until = deadline_after(canal->ctx->sys, HALT_NS);
+	until = deadline_after(canal->ctx->sys, wait ? HALT_NS : 0);
 	/* Sequentially consistent, as in canal_post(): one of the two sees what the other did. */
 	atomic_store(&canal->halted, true);
 	lock_take(&canal->lock);

@@ -166,9 +166,9 @@ void weir_ctx_destroy(struct weir_ctx *ctx)
 	}
 	if (ctx->budget)
 		budget_watch(ctx->budget, NULL, NULL);
-	canal_halt(ctx->canal);
-	stuck = helpers_destroy(ctx->helpers);
 	transfers_wait_for_abandoned(ctx);
+	canal_halt(ctx->canal, transfers_stuck(ctx) == 0);
+	stuck = helpers_destroy(ctx->helpers);
 	/* Lanes give the populator work, and it wakes lanes: both are still, then both go. */
 	for (unsigned i = 0; i < ctx->group_count; i++)
 		group_halt(ctx->groups[i]);
