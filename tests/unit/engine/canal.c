@@ -466,7 +466,8 @@ static unsigned descriptors(void)
 	DIR *dir = opendir("/proc/self/fd");
 	unsigned n = 0;
 
-	while (dir && readdir(dir))
+	check(dir);
+	while (readdir(dir))
 		n++;
 	closedir(dir);
 	return n;

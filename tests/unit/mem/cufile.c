@@ -30,7 +30,7 @@ static void *fake_open(const char *name)
 
 static void *fake_symbol(void *library, const char *name)
 {
-	static char functions[64];
+	static char functions[64] = "";
 
 	check(library == &tried);
 	if (missing && strcmp(name, missing) == 0)
