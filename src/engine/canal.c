@@ -239,7 +239,9 @@ bool canal_begin(struct canal_dock *dock, struct part *part)
 	struct canal_call *call;
 	struct stretch stretch;
 
-	if (!dock || part->request.way != WAY_DIRECT || !find_stretch(part, &stretch))
+	/* Where there is no cuFile, no more than this is spent on it. */
+	if (!dock || part->request.way != WAY_DIRECT || !canal_is_open(dock->canal, part->device) ||
+	    !find_stretch(part, &stretch))
 		return false;
 	file = canal_file_of(dock->canal, part);
 	if (!file || !choose(dock->canal, part, file->file_system, stretch.bytes))

@@ -115,7 +115,7 @@ static int run_open(struct helper_call *call)
 
 	if (ret < 0)
 		log_info(&canal->ctx->log, "cuFile is not used: %s", err.message);
-	/* Release, paired with is_open(): what was found out is seen whole. */
+	/* Release, paired with canal_is_open(): what was found out is seen whole. */
 	atomic_store_explicit(&canal->state, ret < 0 ? CANAL_SHUT : CANAL_OPEN,
 			      memory_order_release);
 	return 0;
@@ -131,7 +131,7 @@ static void end_open(struct helper_call *call)
 	canal_call_ended(canal);
 }
 
-static bool is_open(struct canal *canal, struct cuda_device *device)
+bool canal_is_open(struct canal *canal, struct cuda_device *device)
 {
 	uint8_t state = atomic_load_explicit(&canal->state, memory_order_acquire);
 
@@ -260,7 +260,7 @@ struct canal_file *canal_file_of(struct canal *canal, const struct part *part)
 	struct canal_file *file;
 	struct piece piece;
 
-	if (!is_open(canal, part->device) || !part_next(part, &cursor, &piece))
+	if (!part_next(part, &cursor, &piece))
 		return NULL;
 	file = atomic_load_explicit(&piece.extent->object->canal, memory_order_acquire);
 	if (!file) {

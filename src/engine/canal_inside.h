@@ -72,6 +72,9 @@ struct canal_file {
 	struct helper_call looking;
 };
 
+/* Is cuFile open?  The first to ask has it opened, where that has not been tried. */
+bool canal_is_open(struct canal *canal, struct cuda_device *device);
+
 /* The part's object, where it is registered; NULL: not yet, or it cannot be. */
 struct canal_file *canal_file_of(struct canal *canal, const struct part *part);
 
