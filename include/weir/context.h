@@ -78,6 +78,17 @@ WEIR_API int weir_ctx_create(const struct weir_ctx_opts *opts, struct weir_ctx *
  * behind. */
 WEIR_API void weir_ctx_destroy(struct weir_ctx *ctx);
 
+/*
+ * weir_ctx_close() - for the end of a program whose models and objects others still hold
+ *
+ * Ends the threads, and what is registered outside the process: rings and memory on a mount of 3FS.
+ * Transfers have been finished or abandoned, and no other call on the context or on what was made from
+ * it is under way.  From then on each of them returns WEIR_CLOSED, and destroying or closing frees
+ * memory only: files that models and objects hold stay open until the process ends.  Waits as
+ * weir_ctx_destroy() does, which follows it where the rest can be freed, too.  NULL is fine.
+ */
+WEIR_API void weir_ctx_close(struct weir_ctx *ctx);
+
 /* Gives back the memory that is kept for the next load; returns how many bytes that was. */
 WEIR_API uint64_t weir_ctx_trim(struct weir_ctx *ctx);
 

@@ -140,8 +140,10 @@ int weir_ctx_create(const struct weir_ctx_opts *opts, struct weir_ctx **out, str
 
 int ctx_alive(const struct weir_ctx *ctx, struct weir_error *err)
 {
-	if (ctx->pid == process_id())
+	if (ctx->pid == process_id() && !ctx->closed)
 		return 0;
+	if (ctx->pid == process_id())
+		return error_set(err, WEIR_CLOSED, NULL, "this context was closed");
 	return error_set(err, WEIR_CLOSED, NULL,
 			 "this context belongs to process %d; a forked child makes its own",
 			 (int)ctx->pid);
@@ -154,32 +156,34 @@ static void forget_in_child(struct weir_ctx *ctx)
 	free(ctx);
 }
 
-void weir_ctx_destroy(struct weir_ctx *ctx)
+/* Threads, and what is registered elsewhere; true where something is stuck, which then keeps it all. */
+static bool end_work(struct weir_ctx *ctx)
 {
 	bool stuck;
 
-	if (!ctx)
-		return;
-	if (ctx->pid != process_id()) {
-		forget_in_child(ctx);
-		return;
-	}
 	if (ctx->budget)
 		budget_watch(ctx->budget, NULL, NULL);
 	transfers_wait_for_abandoned(ctx);
 	canal_halt(ctx->canal, transfers_stuck(ctx) == 0);
 	stuck = helpers_destroy(ctx->helpers);
+	ctx->helpers = NULL;
 	/* Lanes give the populator work, and it wakes lanes: both are still, then both go. */
 	for (unsigned i = 0; i < ctx->group_count; i++)
 		group_halt(ctx->groups[i]);
 	populator_destroy(ctx->populator);
+	ctx->populator = NULL;
 	for (unsigned i = 0; i < ctx->group_count; i++)
 		group_stop(ctx->groups[i]);
 	stuck |= transfers_leave_behind(ctx);
 	if (ctx->pool)
 		pool_trim(ctx->pool);
-	if (stuck) /* what returns from a dead file server one day finds all as it left it */
-		return;
+	for (unsigned i = 0; i < ctx->group_count && !stuck; i++)
+		group_end(ctx->groups[i]);
+	return stuck;
+}
+
+static void free_all(struct weir_ctx *ctx)
+{
 	for (unsigned i = 0; i < ctx->group_count; i++)
 		group_destroy(ctx->groups[i]);
 	if (ctx->pool)
@@ -195,6 +199,27 @@ void weir_ctx_destroy(struct weir_ctx *ctx)
 	lock_fini(&ctx->lock);
 	environment_places_fini(&ctx->vendor_places);
 	free(ctx);
+}
+
+void weir_ctx_close(struct weir_ctx *ctx)
+{
+	if (!ctx || ctx_alive(ctx, NULL) < 0)
+		return;
+	ctx->stuck = end_work(ctx);
+	ctx->closed = true;
+}
+
+void weir_ctx_destroy(struct weir_ctx *ctx)
+{
+	if (!ctx)
+		return;
+	if (ctx->pid != process_id()) {
+		forget_in_child(ctx);
+		return;
+	}
+	weir_ctx_close(ctx);
+	if (!ctx->stuck) /* what returns from a dead file server one day finds all as it left it */
+		free_all(ctx);
 }
 
 /* ---- Groups ---- */

@@ -55,11 +55,16 @@ void group_stop(struct group *group)
 	group->lane_count = 0;
 }
 
-void group_destroy(struct group *group)
+void group_end(struct group *group)
 {
 	group->source->ops->destroy(group->source);
+	group->source = NULL;
 	if (group->pool)
 		pool_trim(group->pool);
+}
+
+void group_destroy(struct group *group)
+{
 	pool_unref(group->pool);
 	free(group->store);
 	lock_fini(&group->lock);

@@ -71,7 +71,8 @@ int group_create(struct weir_ctx *ctx, struct source *source, struct group **out
 		 struct weir_error *err);
 void group_halt(struct group *group);    /* ends its lanes' threads; others may still wake them */
 void group_stop(struct group *group);    /* frees its lanes */
-void group_destroy(struct group *group); /* stopped, and no object is open */
+void group_end(struct group *group);     /* stopped: its source goes; nothing uses its objects */
+void group_destroy(struct group *group); /* ended, and no object is left */
 
 /* Starts what is not running yet; devices: its lanes will be asked for copies to devices. */
 int group_start(struct group *group, bool devices, struct weir_error *err);
