@@ -22,6 +22,10 @@ static struct native_context *create(PyTypeObject *type, const struct weir_ctx_o
 	}
 	self->ctx = ctx;
 	self->pid = getpid();
+	self->transfers = NULL;
+	self->inside = 0;
+	self->ending = false;
+	native_context_known(state, self);
 	return self;
 }
 
@@ -45,6 +49,7 @@ static void context_dealloc(PyObject *object)
 	struct native_context *self = (struct native_context *)object;
 	PyTypeObject *type = Py_TYPE(object);
 
+	native_context_gone(PyType_GetModuleState(type), self);
 	Py_BEGIN_ALLOW_THREADS
 	weir_ctx_destroy(self->ctx);
 	Py_END_ALLOW_THREADS
@@ -62,7 +67,7 @@ struct native_context *native_context_of(struct native_state *state, PyObject *c
 		PyErr_SetString(PyExc_TypeError, "context is a weir.Context, or None");
 		return NULL;
 	}
-	if (!own || own->pid != getpid()) {
+	if (!own || own->pid != getpid() || own->ending) {
 		struct native_context *fresh = create(state->context_type, NULL, state);
 
 		if (!fresh)
@@ -74,6 +79,32 @@ struct native_context *native_context_of(struct native_state *state, PyObject *c
 	return (struct native_context *)Py_NewRef((PyObject *)own);
 }
 
+void native_stay(struct native_context *context)
+{
+	context->inside++;
+}
+
+bool native_enter(struct native_context *context)
+{
+	if (context->ending) {
+		native_raise_ending(context);
+		return false;
+	}
+	native_stay(context);
+	return true;
+}
+
+PyObject *native_raise_ending(const struct native_context *context)
+{
+	return native_raise_code(native_state_of((PyObject *)(uintptr_t)context), WEIR_CLOSED,
+				 "the interpreter is ending");
+}
+
+void native_leave(struct native_context *context)
+{
+	context->inside--;
+}
+
 PyObject *native_default_context(PyObject *module, PyObject *none)
 {
 	(void)none;
@@ -82,12 +113,15 @@ PyObject *native_default_context(PyObject *module, PyObject *none)
 
 static PyObject *context_trim(PyObject *self, PyObject *none)
 {
+	struct native_context *context = (struct native_context *)self;
 	uint64_t bytes;
 
 	(void)none;
+	native_stay(context);
 	Py_BEGIN_ALLOW_THREADS
-	bytes = weir_ctx_trim(((struct native_context *)self)->ctx);
+	bytes = weir_ctx_trim(context->ctx);
 	Py_END_ALLOW_THREADS
+	native_leave(context);
 	return PyLong_FromUnsignedLongLong(bytes);
 }
 
@@ -102,6 +136,7 @@ static PyObject *context_counters(PyObject *self, PyObject *none)
 
 static PyObject *context_choice(PyObject *self, PyObject *uri)
 {
+	struct native_context *context = (struct native_context *)self;
 	struct weir_error err = WEIR_ERROR_INIT;
 	struct weir_choice choice;
 	PyObject *bytes = native_uri(uri);
@@ -111,9 +146,11 @@ static PyObject *context_choice(PyObject *self, PyObject *uri)
 	if (!bytes)
 		return NULL;
 	path = PyBytes_AsString(bytes);
+	native_stay(context);
 	Py_BEGIN_ALLOW_THREADS
-	ret = weir_ctx_choice(((struct native_context *)self)->ctx, path, &choice, &err);
+	ret = weir_ctx_choice(context->ctx, path, &choice, &err);
 	Py_END_ALLOW_THREADS
+	native_leave(context);
 	Py_DECREF(bytes);
 	if (ret < 0)
 		return native_raise(native_state_of(self), &err);
@@ -124,6 +161,7 @@ static PyObject *context_choice(PyObject *self, PyObject *uri)
 
 static PyObject *context_write_trace(PyObject *self, PyObject *path)
 {
+	struct native_context *context = (struct native_context *)self;
 	struct weir_error err = WEIR_ERROR_INIT;
 	PyObject *bytes = native_uri(path);
 	const char *name;
@@ -132,9 +170,11 @@ static PyObject *context_write_trace(PyObject *self, PyObject *path)
 	if (!bytes)
 		return NULL;
 	name = PyBytes_AsString(bytes);
+	native_stay(context);
 	Py_BEGIN_ALLOW_THREADS
-	ret = weir_ctx_trace_write(((struct native_context *)self)->ctx, name, &err);
+	ret = weir_ctx_trace_write(context->ctx, name, &err);
 	Py_END_ALLOW_THREADS
+	native_leave(context);
 	Py_DECREF(bytes);
 	if (ret < 0)
 		return native_raise(native_state_of(self), &err);
@@ -144,6 +184,7 @@ static PyObject *context_write_trace(PyObject *self, PyObject *path)
 /* put_memory(name, data): an object of memory://NAME. */
 static PyObject *context_put_memory(PyObject *self, PyObject *args)
 {
+	struct native_context *context = (struct native_context *)self;
 	struct weir_error err = WEIR_ERROR_INIT;
 	const char *name;
 	Py_buffer data;
@@ -151,10 +192,11 @@ static PyObject *context_put_memory(PyObject *self, PyObject *args)
 
 	if (!PyArg_ParseTuple(args, "sy*", &name, &data))
 		return NULL;
+	native_stay(context);
 	Py_BEGIN_ALLOW_THREADS
-	ret = weir_memory_put(((struct native_context *)self)->ctx, name, data.buf,
-			      (uint64_t)data.len, &err);
+	ret = weir_memory_put(context->ctx, name, data.buf, (uint64_t)data.len, &err);
 	Py_END_ALLOW_THREADS
+	native_leave(context);
 	PyBuffer_Release(&data);
 	if (ret < 0)
 		return native_raise(native_state_of(self), &err);

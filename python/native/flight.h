@@ -28,6 +28,7 @@ struct native_transfer {
 	struct weir_transfer *transfer; /* NULL: finished */
 	struct native_queue *queue;     /* NULL: a private one */
 	struct native_transfer *next;   /* on the queue's list */
+	struct native_transfer *beside; /* on the context's */
 	struct batch *batches;          /* newest first */
 	PyObject *models;
 	int64_t stall_ns; /* patience; negative: for ever */
@@ -47,6 +48,12 @@ void native_models_release(PyObject *models);
 /* ---- transfer.c ---- */
 
 PyObject *native_start(PyObject *plan, PyObject *args, PyObject *kwargs);
+
+/*
+ * Ends one that runs by that time, of CLOCK_MONOTONIC; abandons it where something may still write by
+ * then.  False: another thread is in a call on it and does not come out.
+ */
+bool native_transfer_end(struct native_transfer *transfer, int64_t until_ns);
 
 /* ---- done.c ---- */
 

@@ -34,9 +34,11 @@ static void let_go(struct native_model *self)
 	struct weir_model *model = self->model;
 
 	self->model = NULL;
+	native_stay(self->context);
 	Py_BEGIN_ALLOW_THREADS
 	weir_model_close(model);
 	Py_END_ALLOW_THREADS
+	native_leave(self->context);
 }
 
 static void model_dealloc(PyObject *object)
@@ -93,22 +95,23 @@ static PyObject *model_close(PyObject *object, PyObject *none)
  * Opens in pieces of waiting, so that an interrupt ends it: the request is finished without waiting
  * and what it still brings is closed again.
  */
-static int open_request(struct weir_ctx *ctx, const char *uri, const struct weir_model_opts *opts,
-			struct weir_model **out, struct weir_error *err)
+static int open_request(const struct native_context *context, const char *uri,
+			const struct weir_model_opts *opts, struct weir_model **out,
+			struct weir_error *err)
 {
 	struct weir_request *request = NULL;
 	struct weir_queue *queue = NULL;
 	struct weir_done done;
-	int ret = weir_queue_create(ctx, 1, &queue, err);
+	int ret = weir_queue_create(context->ctx, 1, &queue, err);
 
 	if (ret == 0)
-		ret = weir_model_open_start(ctx, uri, opts, queue, 0, &request, err);
+		ret = weir_model_open_start(context->ctx, uri, opts, queue, 0, &request, err);
 	if (ret == 0) {
 		do {
 			Py_BEGIN_ALLOW_THREADS
 			ret = weir_queue_wait(queue, &done, 1, NATIVE_SLICE_NS, err);
 			Py_END_ALLOW_THREADS
-		} while (ret == WEIR_TIMEOUT && PyErr_CheckSignals() == 0);
+		} while (ret == WEIR_TIMEOUT && !context->ending && PyErr_CheckSignals() == 0);
 		ret = weir_model_open_finish(request, out, err);
 	}
 	weir_queue_destroy(queue);
@@ -159,10 +162,14 @@ static PyObject *open_with(struct native_state *state, struct native_context *co
 {
 	struct weir_error err = WEIR_ERROR_INIT;
 	struct weir_model *model = NULL;
-	int ret = PyList_Check(uris)
-			  ? open_list(context->ctx, uris, opts, &model, &err)
-			  : open_request(context->ctx, PyBytes_AsString(uris), opts, &model, &err);
+	int ret;
 
+	if (!native_enter(context))
+		return NULL;
+	ret = PyList_Check(uris)
+		      ? open_list(context->ctx, uris, opts, &model, &err)
+		      : open_request(context, PyBytes_AsString(uris), opts, &model, &err);
+	native_leave(context);
 	if (PyErr_Occurred()) {
 		weir_model_close(model);
 		return NULL;

@@ -60,6 +60,8 @@ static PyMethodDef functions[] = {
 	 "dtype_bits(name) -> int\n\nBits of one element; 0 for an unknown type."},
 	{"default_context", native_default_context, METH_NOARGS,
 	 "default_context() -> Context\n\nThis process' own, made at the first call."},
+	{"end", native_end, METH_NOARGS,
+	 "end()\n\nCloses this process' contexts, within seconds: for when its interpreter ends."},
 	{"open", WITH_KEYWORDS(native_open), METH_VARARGS | METH_KEYWORDS,
 	 "open(uri, *, context=None, lenient=False, beneath=False, verify=False, direct='auto',\n"
 	 "     cache='leave', timeout=None) -> Model"},

@@ -30,6 +30,8 @@
 struct native_state {
 	PyObject *make_error; /* weir.errors.from_native */
 	PyObject *default_context;
+	struct native_context *contexts; /* all that live; borrowed: they take themselves out */
+	pid_t told_pid;                  /* the process whose interpreter ends them when it ends */
 	uint32_t last_serial;
 	PyTypeObject *context_type, *model_type, *object_type, *plan_type, *transfer_type,
 		*queue_type, *buffer_type, *reader_type, *tensor_type;
@@ -39,6 +41,10 @@ struct native_state {
 struct native_context {
 	PyObject_HEAD struct weir_ctx *ctx;
 	pid_t pid;
+	struct native_context *next;       /* of the module's */
+	struct native_transfer *transfers; /* that run; borrowed: they take themselves out */
+	unsigned inside; /* calls on it under way without the interpreter's lock */
+	bool ending;     /* the interpreter is: no further ones */
 };
 
 struct native_model {
@@ -138,6 +144,26 @@ PyObject *native_counters(const struct weir_counters *counters);
 struct native_context *native_context_of(struct native_state *state, PyObject *context);
 
 PyObject *native_default_context(PyObject *module, PyObject *none);
+
+/*
+ * Around each call that runs without the interpreter's lock and uses the context, or what was made from
+ * it.  enter() raises and is false where the interpreter is ending.  What only gives back counts itself
+ * by stay(), which never refuses.
+ */
+bool native_enter(struct native_context *context);
+void native_stay(struct native_context *context);
+void native_leave(struct native_context *context);
+
+/* What enter() raises, for waits that see it happen. */
+PyObject *native_raise_ending(const struct native_context *context);
+
+/* ---- ending.c ---- */
+
+void native_context_known(struct native_state *state, struct native_context *context);
+void native_context_gone(struct native_state *state, struct native_context *context);
+
+/* Of this process, at the end of its interpreter: all of them are closed, within seconds. */
+PyObject *native_end(PyObject *module, PyObject *none);
 
 /* ---- model.c, object.c ---- */
 

@@ -23,9 +23,11 @@ static void object_dealloc(PyObject *object)
 	struct native_object *self = (struct native_object *)object;
 	PyTypeObject *type = Py_TYPE(object);
 
+	native_stay(self->context);
 	Py_BEGIN_ALLOW_THREADS
 	weir_object_unref(self->object);
 	Py_END_ALLOW_THREADS
+	native_leave(self->context);
 	Py_DECREF((PyObject *)self->context);
 	PyObject_Free(object);
 	Py_DECREF(type);
@@ -39,9 +41,12 @@ static PyObject *open_with(struct native_state *state, struct native_context *co
 	const char *path = PyBytes_AsString(uri);
 	int ret;
 
+	if (!native_enter(context))
+		return NULL;
 	Py_BEGIN_ALLOW_THREADS
 	ret = weir_object_open(context->ctx, path, opts, &object, &err);
 	Py_END_ALLOW_THREADS
+	native_leave(context);
 	return ret < 0 ? native_raise(state, &err) : (PyObject *)wrap(state, context, object);
 }
 
@@ -95,9 +100,11 @@ static PyObject *object_stat(PyObject *object, PyObject *none)
 	int ret;
 
 	(void)none;
+	native_stay(self->context);
 	Py_BEGIN_ALLOW_THREADS
 	ret = weir_object_stat(self->object, &stat, &err);
 	Py_END_ALLOW_THREADS
+	native_leave(self->context);
 	if (ret < 0)
 		return native_raise(state, &err);
 	return native_struct(state->stat_type,

@@ -62,14 +62,19 @@ static PyObject *queue_wait(PyObject *object, PyObject *args, PyObject *kwargs)
 					 &max, &timeout) ||
 	    !native_slices_begin(&slices, timeout))
 		return NULL;
+	if (!native_enter(self->context))
+		return NULL;
 	max = max < NATIVE_DONE_MAX ? max : NATIVE_DONE_MAX;
 	do {
 		Py_BEGIN_ALLOW_THREADS
 		ret = weir_queue_wait(self->queue, done, max, native_slice(&slices), &err);
 		Py_END_ALLOW_THREADS
-	} while (ret == WEIR_TIMEOUT && native_slices_next(&slices));
+	} while (ret == WEIR_TIMEOUT && !self->context->ending && native_slices_next(&slices));
+	native_leave(self->context);
 	if (PyErr_Occurred())
 		return NULL;
+	if (ret == WEIR_TIMEOUT && self->context->ending)
+		return native_raise_ending(self->context);
 	if (ret < 0)
 		return native_raise(state, &err);
 	return native_dones(state, &self->transfers, done, ret);

@@ -22,6 +22,11 @@ static struct reader *core_of(PyObject *self)
 	return &((struct native_reader *)self)->core;
 }
 
+static struct native_context *context_of(PyObject *self)
+{
+	return ((struct native_reader *)self)->context;
+}
+
 /* False, with an exception set, in a process that did not make it: there its lock may be held. */
 static bool is_ours(PyObject *self)
 {
@@ -93,6 +98,7 @@ static int take_policy(PyObject *value, void *out)
 /* What a call needs to look at signals: a thread that waits takes the interpreter's lock for it. */
 struct signals {
 	PyThreadState *state;
+	const struct native_context *context;
 	bool raised;
 };
 
@@ -103,7 +109,7 @@ static bool look_at_signals(void *arg)
 	PyEval_RestoreThread(signals->state);
 	signals->raised |= PyErr_CheckSignals() != 0;
 	signals->state = PyEval_SaveThread();
-	return signals->raised;
+	return signals->raised || signals->context->ending;
 }
 
 /* The exception for a failed call, with the path as it was given; NULL. */
@@ -124,7 +130,7 @@ static PyObject *read_chunked(PyObject *self, PyObject *args, PyObject *kwargs)
 	static const char *const names[] = {"path",         "dev_ptr",    "file_offset",
 					    "total_length", "chunk_size", NULL};
 	struct weir_error err = WEIR_ERROR_INIT;
-	struct signals signals = {NULL, false};
+	struct signals signals = {NULL, context_of(self), false};
 	struct reader_call call = {.reader = core_of(self),
 				   .err = &err,
 				   .interrupted = look_at_signals,
@@ -140,6 +146,10 @@ static PyObject *read_chunked(PyObject *self, PyObject *args, PyObject *kwargs)
 	    !is_ours(self) || !(bytes = native_uri(path)))
 		return NULL;
 	range.address = (void *)(uintptr_t)address; /* the caller's word for it, as ever */
+	if (!native_enter(context_of(self))) {
+		Py_DECREF(bytes);
+		return NULL;
+	}
 	signals.state = PyEval_SaveThread();
 	got = reader_call_begin(&call);
 	if (got == 0) {
@@ -147,6 +157,7 @@ static PyObject *read_chunked(PyObject *self, PyObject *args, PyObject *kwargs)
 		reader_call_end(&call);
 	}
 	PyEval_RestoreThread(signals.state);
+	native_leave(context_of(self));
 	if (got < 0)
 		raise(self, &signals, &err, PyBytes_AsString(bytes));
 	Py_DECREF(bytes);
@@ -254,13 +265,15 @@ static PyObject *answer(PyObject *self, const struct paths *paths)
 static PyObject *read_headers(PyObject *self, const struct paths *paths, int64_t width)
 {
 	struct weir_error err = WEIR_ERROR_INIT;
-	struct signals signals = {NULL, false};
+	struct signals signals = {NULL, context_of(self), false};
 	struct reader_call call = {.reader = core_of(self),
 				   .err = &err,
 				   .interrupted = look_at_signals,
 				   .interrupted_arg = &signals};
 	int ret;
 
+	if (!native_enter(context_of(self)))
+		return NULL;
 	signals.state = PyEval_SaveThread();
 	ret = reader_call_begin(&call);
 	if (ret == 0) {
@@ -269,6 +282,7 @@ static PyObject *read_headers(PyObject *self, const struct paths *paths, int64_t
 		reader_call_end(&call);
 	}
 	PyEval_RestoreThread(signals.state);
+	native_leave(context_of(self));
 	return ret < 0 ? raise(self, &signals, &err, err.object) : answer(self, paths);
 }
 
@@ -295,9 +309,11 @@ static PyObject *reader_py_close(PyObject *self, PyObject *none)
 	(void)none;
 	if (!is_ours(self))
 		return NULL;
+	native_stay(context_of(self));
 	Py_BEGIN_ALLOW_THREADS
 	reader_close(core_of(self));
 	Py_END_ALLOW_THREADS
+	native_leave(context_of(self));
 	Py_RETURN_NONE;
 }
 
@@ -306,9 +322,11 @@ static PyObject *reader_py_cancel(PyObject *self, PyObject *none)
 	(void)none;
 	if (!is_ours(self))
 		return NULL;
+	native_stay(context_of(self));
 	Py_BEGIN_ALLOW_THREADS
 	reader_cancel(core_of(self));
 	Py_END_ALLOW_THREADS
+	native_leave(context_of(self));
 	Py_RETURN_NONE;
 }
 
@@ -472,9 +490,13 @@ static void reader_dealloc(PyObject *object)
 	struct native_reader *self = (struct native_reader *)object;
 	PyTypeObject *type = Py_TYPE(object);
 
+	if (self->context)
+		native_stay(self->context);
 	Py_BEGIN_ALLOW_THREADS
 	reader_fini(&self->core);
 	Py_END_ALLOW_THREADS
+	if (self->context)
+		native_leave(self->context);
 	Py_XDECREF((PyObject *)self->context);
 	PyObject_Free(object);
 	Py_DECREF(type);

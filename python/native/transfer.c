@@ -31,7 +31,7 @@ static struct native_transfer *transfer_new(struct native_state *state, struct n
 	self->queue = (struct native_queue *)Py_XNewRef((PyObject *)queue);
 	self->stall_ns = STALL_NS;
 	self->transfer = NULL;
-	self->next = NULL;
+	self->next = self->beside = NULL;
 	self->batches = plan->batch;
 	self->models = plan->models;
 	self->busy = 0;
@@ -75,6 +75,23 @@ static void post_no_more(struct native_transfer *self)
 		}
 }
 
+/* The context's list of what runs: at the end of the interpreter they are ended. */
+static void run_in(struct native_transfer *self)
+{
+	self->beside = self->context->transfers;
+	self->context->transfers = self;
+}
+
+static void run_no_more(struct native_transfer *self)
+{
+	struct native_transfer **at = &self->context->transfers;
+
+	while (*at && *at != self)
+		at = &(*at)->beside;
+	if (*at)
+		*at = self->beside;
+}
+
 /* Another thread may see the first completions before this returns: all is in place by then. */
 static PyObject *start(struct native_state *state, struct native_plan *plan,
 		       struct native_queue *queue, const struct weir_transfer_opts *opts)
@@ -92,8 +109,10 @@ static PyObject *start(struct native_state *state, struct native_plan *plan,
 	Py_BEGIN_ALLOW_THREADS
 	ret = weir_transfer_start(taken, queue ? queue->queue : NULL, opts, &self->transfer, &err);
 	Py_END_ALLOW_THREADS
-	if (ret == 0)
+	if (ret == 0) {
+		run_in(self);
 		return (PyObject *)self;
+	}
 	post_no_more(self);
 	self->transfer = NULL;
 	give_back(self, plan, taken);
@@ -122,6 +141,7 @@ PyObject *native_start(PyObject *object, PyObject *args, PyObject *kwargs)
 	PyObject *asked = NULL, *timeout = NULL, *stall = NULL;
 	struct native_queue *queue;
 	struct native_plan *plan;
+	PyObject *transfer;
 	bool fine;
 
 	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$OO&OOppppp", (char **)names, &asked,
@@ -136,7 +156,11 @@ PyObject *native_start(PyObject *object, PyObject *args, PyObject *kwargs)
 		     (open ? WEIR_TRANSFER_OPEN : 0u);
 	queue = queue_of(state, asked, &fine);
 	plan = fine ? native_plan_of(state, object) : NULL;
-	return plan ? start(state, plan, queue, &opts) : NULL;
+	if (!plan || !native_enter(plan->context))
+		return NULL;
+	transfer = start(state, plan, queue, &opts);
+	native_leave(plan->context);
+	return transfer;
 }
 
 /* ---- Calls on one that runs ---- */
@@ -148,6 +172,7 @@ static struct native_transfer *enter(PyObject *object)
 
 	if (self->transfer && !self->ending) {
 		self->busy++;
+		native_stay(self->context);
 		return self;
 	}
 	native_raise_code(native_state_of(object), WEIR_CLOSED, "this transfer was finished");
@@ -156,6 +181,7 @@ static struct native_transfer *enter(PyObject *object)
 
 static void leave(struct native_transfer *self)
 {
+	native_leave(self->context);
 	self->busy--;
 }
 
@@ -207,6 +233,8 @@ static PyObject *transfer_wait(PyObject *object, PyObject *args, PyObject *kwarg
 		 native_slices_next(&slices));
 	if (ret >= 0)
 		list = native_dones(state, &self, done, ret);
+	else if (ret == WEIR_TIMEOUT && self->context->ending)
+		native_raise_ending(self->context);
 	else if (!PyErr_Occurred())
 		native_raise(state, &err);
 	leave(self);
@@ -274,6 +302,7 @@ static PyObject *transfer_cancel(PyObject *object, PyObject *none)
 	(void)none;
 	if (self->transfer && !self->ending) {
 		self->busy++;
+		native_stay(self->context);
 		Py_BEGIN_ALLOW_THREADS
 		weir_transfer_cancel(self->transfer);
 		Py_END_ALLOW_THREADS
@@ -349,17 +378,20 @@ static PyObject *transfer_counters(PyObject *object, PyObject *none)
 
 /* ---- Ending ---- */
 
-/* Lets the other threads out of their calls: none waits longer than a slice. */
-static void wait_alone(struct native_transfer *self)
+/* Lets the other threads out of their calls: none waits longer than a slice.  False: until then. */
+static bool wait_alone(struct native_transfer *self, int64_t until_ns)
 {
 	const struct timespec moment = {0, 1000000};
 
 	self->ending = true;
-	while (self->busy) {
+	if (self->context->pid != getpid())
+		self->busy = 0; /* those threads are the parent's */
+	while (self->busy && native_now_ns() < until_ns) {
 		Py_BEGIN_ALLOW_THREADS
 		nanosleep(&moment, NULL);
 		Py_END_ALLOW_THREADS
 	}
+	return self->busy == 0;
 }
 
 static void free_kept(struct native_transfer *self)
@@ -374,24 +406,32 @@ static void free_kept(struct native_transfer *self)
 }
 
 /* The answer of finish: LENT leaves all as it was. */
-static int finish(struct native_transfer *self, int64_t timeout_ns, struct weir_error *err)
+static int finish_alone(struct native_transfer *self, int64_t timeout_ns, struct weir_error *err)
 {
 	int ret;
 
-	wait_alone(self);
 	post_no_more(self);
+	native_stay(self->context);
 	Py_BEGIN_ALLOW_THREADS
 	ret = weir_transfer_finish(self->transfer, timeout_ns, err);
 	Py_END_ALLOW_THREADS
+	native_leave(self->context);
 	self->lent = ret == WEIR_LENT;
 	if (self->lent) {
 		post_to(self, self->queue);
 	} else {
+		run_no_more(self);
 		self->transfer = NULL;
 		free_kept(self);
 	}
 	self->ending = false;
 	return ret;
+}
+
+static int finish(struct native_transfer *self, int64_t timeout_ns, struct weir_error *err)
+{
+	wait_alone(self, INT64_MAX);
+	return finish_alone(self, timeout_ns, err);
 }
 
 static PyObject *transfer_finish(PyObject *object, PyObject *args, PyObject *kwargs)
@@ -417,13 +457,31 @@ static void abandon(struct native_transfer *self)
 {
 	struct weir_error err;
 
+	native_stay(self->context);
 	Py_BEGIN_ALLOW_THREADS
 	weir_transfer_abandon(self->transfer, &err);
 	Py_END_ALLOW_THREADS
+	native_leave(self->context);
 	batch_leave_behind(self->batches);
 	post_no_more(self);
+	run_no_more(self);
 	self->transfer = NULL;
 	free_kept(self);
+}
+
+bool native_transfer_end(struct native_transfer *self, int64_t until_ns)
+{
+	struct weir_error err = WEIR_ERROR_INIT;
+	int64_t left_ns;
+
+	if (!self->transfer || self->ending)
+		return !self->transfer; /* another thread ends it */
+	if (!wait_alone(self, until_ns))
+		return false;
+	left_ns = until_ns - native_now_ns();
+	if (finish_alone(self, left_ns > 0 ? left_ns : 0, &err) == WEIR_LENT)
+		abandon(self);
+	return true;
 }
 
 static void transfer_dealloc(PyObject *object)
