@@ -115,6 +115,9 @@ WEIR_API uint64_t weir_model_metadata_count(const struct weir_model *model, uint
 WEIR_API int weir_model_metadata(const struct weir_model *model, uint64_t shard, uint64_t index,
 				 struct weir_metadata *out);
 
+/* 1: the shard has `__metadata__`, be it empty, or pairs of GGUF; 0: it has none, or null. */
+WEIR_API int weir_model_has_metadata(const struct weir_model *model, uint64_t shard);
+
 /* What was ignored, in words; NULL past the end. */
 WEIR_API const char *weir_model_warning(const struct weir_model *model, uint64_t index);
 

@@ -411,11 +411,12 @@ static PyStructSequence_Field shard_fields[] = {
 	{"header", "bytes before the data"},
 	{"tensors", "how many"},
 	{"metadata", NULL},
+	{"has_metadata", "does the file say something of itself, be it nothing?"},
 	{NULL},
 };
 
 PyStructSequence_Desc native_shard_desc = {"weir._native.Shard", "One file of a model.",
-					   shard_fields, 6};
+					   shard_fields, 7};
 
 static int add_pair(PyObject *dict, const struct weir_metadata *pair)
 {
@@ -453,9 +454,10 @@ static PyObject *shard_of(struct native_model *self, uint64_t index)
 		PyLong_FromUnsignedLongLong(shard->header_bytes),
 		PyLong_FromUnsignedLongLong(shard->tensor_count),
 		metadata_of(self, index),
+		PyBool_FromLong(weir_model_has_metadata(self->model, index)),
 	};
 
-	return native_struct(native_state_of((PyObject *)self)->shard_type, values, 6);
+	return native_struct(native_state_of((PyObject *)self)->shard_type, values, 7);
 }
 
 static PyObject *model_shards(PyObject *object, void *none)

@@ -81,6 +81,7 @@ class Shard(NamedTuple):
     header: int
     tensors: int
     metadata: dict[str, str]
+    has_metadata: bool
 
 @final
 class Stat(NamedTuple):

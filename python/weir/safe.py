@@ -291,8 +291,9 @@ class safe_open:
         return self._open_file.by_offset()
 
     def metadata(self) -> dict[str, str] | None:
-        """What the file says of itself; None where it says nothing."""
-        return self._open_file.model.metadata or None
+        """What the file says of itself; None where it has no `__metadata__`."""
+        shard = self._open_file.model.shards[0]
+        return shard.metadata if shard.has_metadata else None
 
     def get_tensor(self, name: str) -> Any:
         """One tensor, whole."""
@@ -326,7 +327,8 @@ class safe_open:
 
         plan        name to None (whole) or a slice of rows, with step 1; None: everything whole
         device      where to; None: as the handle has it
-        threads     a positive number, for safetensors' sake: weir has threads of its own
+        threads     a positive number, for safetensors' sake.  weir's context has its own, which all
+                    its transfers share: no loader has some for itself
         """
         from weir.prefetch import Loader, boxes_of
 

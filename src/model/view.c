@@ -66,6 +66,11 @@ int weir_model_metadata(const struct weir_model *model, uint64_t shard, uint64_t
 	return 0;
 }
 
+int weir_model_has_metadata(const struct weir_model *model, uint64_t shard)
+{
+	return shard < model->shard_count && model->shards[shard].index->has_metadata;
+}
+
 const char *weir_model_warning(const struct weir_model *model, uint64_t index)
 {
 	return index < model->warning_count ? model->warnings[index] : NULL;

@@ -108,6 +108,15 @@ def undefined(index, framework):
     )
 
 
+@pytest.mark.parametrize("metadata", ["{}", "null", '{"a": "b"}', None])
+def test_metadata_is_the_same(tmp_path, metadata):
+    header = b"{}" if metadata is None else b'{"__metadata__": %s}' % metadata.encode()
+    header += b" " * (-len(header) % 8)
+    (tmp_path / "m").write_bytes(struct.pack("<Q", len(header)) + header)
+    ours, theirs = safe_open(tmp_path / "m", "np"), safetensors.safe_open(tmp_path / "m", "np")
+    assert ours.metadata() == theirs.metadata()
+
+
 @pytest.mark.parametrize("framework", DTYPES)
 def test_whole_tensors_are_the_same(tmp_path, framework):
     rng = random.Random(5)

@@ -64,9 +64,12 @@ def test_tensors_bit_for_bit(small):
             assert alone.shape == together[name].shape == shape
 
 
-def test_metadata_of_a_file_that_says_nothing(tmp_path):
-    files.write(tmp_path / "m", {"a": ("U8", (1,))})
-    assert safe_open(tmp_path / "m", "np").metadata() is None
+@pytest.mark.parametrize("metadata", [None, {}, {"a": "b"}])
+def test_metadata_is_what_the_file_says(tmp_path, metadata):
+    files.write(tmp_path / "m", {"a": ("U8", (1,))}, metadata)
+    assert safe_open(tmp_path / "m", "np").metadata() == metadata
+    shard = weir.open(tmp_path / "m").shards[0]
+    assert (shard.metadata, shard.has_metadata) == (metadata or {}, metadata is not None)
 
 
 def test_a_closed_handle_says_so(small):

@@ -72,6 +72,8 @@ static void a_gguf_file_with_its_pairs(void)
 	check_str(weir_model_format(model), "gguf");
 	check_int(weir_model_tensor(model, 0)->dtype, WEIR_DTYPE_F32);
 	check_int(weir_model_metadata_count(model, 0), 2);
+	check_int(weir_model_has_metadata(model, 0), 1);
+	check_int(weir_model_has_metadata(model, 1), 0);
 	check_int(weir_model_metadata(model, 0, 0, &pair), 0);
 	check_int(pair.key_len, 20);
 	check(memcmp(pair.value, "llama", 5) == 0 && pair.value_len == 5);
@@ -139,6 +141,7 @@ static void lenient_is_said_by_name(void)
 	write_file("x.safetensors", bytes, len);
 	check_int(open_path(in_folder("x.safetensors")), WEIR_H_SCHEMA);
 	check_int(open_flags(in_folder("x.safetensors"), WEIR_MODEL_LENIENT), 0);
+	check_int(weir_model_has_metadata(model, 0), 0);
 	leave();
 }
 
