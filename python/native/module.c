@@ -68,6 +68,9 @@ static PyMethodDef functions[] = {
 	{"open_object", WITH_KEYWORDS(native_open_object), METH_VARARGS | METH_KEYWORDS,
 	 "open_object(uri, *, context=None, direct='auto', cache='leave', live=False, timeout=None)\n"
 	 "-> Object"},
+	{"create_object", WITH_KEYWORDS(native_create_object), METH_VARARGS | METH_KEYWORDS,
+	 "create_object(uri, nbytes, *, context=None, timeout=None) -> Object\n\n"
+	 "To be filled by Plan.write(); it appears under its name at its commit()."},
 	{NULL},
 };
 

@@ -169,6 +169,7 @@ PyObject *native_end(PyObject *module, PyObject *none);
 
 PyObject *native_open(PyObject *module, PyObject *args, PyObject *kwargs);
 PyObject *native_open_object(PyObject *module, PyObject *args, PyObject *kwargs);
+PyObject *native_create_object(PyObject *module, PyObject *args, PyObject *kwargs);
 
 /* The open model of an argument, counted as in use; NULL with an exception set. */
 struct native_model *native_model_use(struct native_state *state, PyObject *model);

@@ -50,6 +50,23 @@ static PyObject *open_with(struct native_state *state, struct native_context *co
 	return ret < 0 ? native_raise(state, &err) : (PyObject *)wrap(state, context, object);
 }
 
+static PyObject *create_with(struct native_state *state, struct native_context *context,
+			     PyObject *uri, uint64_t size, const struct weir_object_opts *opts)
+{
+	struct weir_error err = WEIR_ERROR_INIT;
+	struct weir_object *object = NULL;
+	const char *path = PyBytes_AsString(uri);
+	int ret;
+
+	if (!native_enter(context))
+		return NULL;
+	Py_BEGIN_ALLOW_THREADS
+	ret = weir_object_create(context->ctx, path, size, opts, &object, &err);
+	Py_END_ALLOW_THREADS
+	native_leave(context);
+	return ret < 0 ? native_raise(state, &err) : (PyObject *)wrap(state, context, object);
+}
+
 PyObject *native_open_object(PyObject *module, PyObject *args, PyObject *kwargs)
 {
 	static const char *const names[] = {"uri",  "context", "direct", "cache",
@@ -75,6 +92,68 @@ PyObject *native_open_object(PyObject *module, PyObject *args, PyObject *kwargs)
 	}
 	Py_DECREF(bytes);
 	return object;
+}
+
+/* ---- Writing ---- */
+
+PyObject *native_create_object(PyObject *module, PyObject *args, PyObject *kwargs)
+{
+	static const char *const names[] = {"uri", "nbytes", "context", "timeout", NULL};
+	struct native_state *state = PyModule_GetState(module);
+	struct weir_object_opts opts = {.size = sizeof(opts)};
+	PyObject *uri, *asked = NULL, *timeout = NULL, *bytes, *object = NULL;
+	struct native_context *context;
+	uint64_t size;
+
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO&|$OO", (char **)names, &uri,
+					 native_take_u64, &size, &asked, &timeout) ||
+	    !native_seconds(timeout, 0, &opts.timeout_ns) || !(bytes = native_uri(uri)))
+		return NULL;
+	context = native_context_of(state, asked);
+	if (context) {
+		object = create_with(state, context, bytes, size, &opts);
+		Py_DECREF((PyObject *)context);
+	}
+	Py_DECREF(bytes);
+	return object;
+}
+
+static PyObject *ended(struct native_object *self, int ret, const struct weir_error *err)
+{
+	native_leave(self->context);
+	if (ret < 0)
+		return native_raise(native_state_of((PyObject *)self), err);
+	Py_RETURN_NONE;
+}
+
+static PyObject *object_commit(PyObject *object, PyObject *args, PyObject *kwargs)
+{
+	static const char *const names[] = {"durable", NULL};
+	struct native_object *self = (struct native_object *)object;
+	struct weir_error err = WEIR_ERROR_INIT;
+	int durable = 0, ret;
+
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$p", (char **)names, &durable))
+		return NULL;
+	native_stay(self->context);
+	Py_BEGIN_ALLOW_THREADS
+	ret = weir_object_commit(self->object, durable ? WEIR_DURABLE_DATA : WEIR_DURABLE_NO, &err);
+	Py_END_ALLOW_THREADS
+	return ended(self, ret, &err);
+}
+
+static PyObject *object_abort(PyObject *object, PyObject *none)
+{
+	struct native_object *self = (struct native_object *)object;
+	struct weir_error err = WEIR_ERROR_INIT;
+	int ret;
+
+	(void)none;
+	native_stay(self->context);
+	Py_BEGIN_ALLOW_THREADS
+	ret = weir_object_abort(self->object, &err);
+	Py_END_ALLOW_THREADS
+	return ended(self, ret, &err);
 }
 
 /* ---- Describing ---- */
@@ -130,6 +209,11 @@ static PyObject *object_context(PyObject *self, void *none)
 
 static PyMethodDef methods[] = {
 	{"stat", object_stat, METH_NOARGS, "stat() -> Stat"},
+	{"commit", WITH_KEYWORDS(object_commit), METH_VARARGS | METH_KEYWORDS,
+	 "commit(*, durable=False)\n\n"
+	 "Of one that was created and written: gives it its name, whole; durable: and to the disk."},
+	{"abort", object_abort, METH_NOARGS,
+	 "abort()\n\nRemoves what was written; so does dropping the object before its commit."},
 	{NULL},
 };
 

@@ -245,6 +245,40 @@ static PyObject *plan_range(PyObject *object, PyObject *args, PyObject *kwargs)
 	return self ? filled(self, range(self, args, kwargs)) : NULL;
 }
 
+/* ---- Writing ---- */
+
+static PyObject *writing(struct native_plan *self, PyObject *args, PyObject *kwargs)
+{
+	static const char *const names[] = {"object", "offset", "data", "tag", NULL};
+	struct native_state *state = native_state_of((PyObject *)self);
+	struct weir_error err = WEIR_ERROR_INIT;
+	PyObject *to, *data, *tag = Py_None;
+	struct weir_dest from;
+	uint64_t offset, number;
+
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO&O|$O", (char **)names, &to,
+					 native_take_u64, &offset, &data, &tag) ||
+	    !is_object(state, to))
+		return NULL;
+	if (data == Py_None) {
+		PyErr_SetString(PyExc_TypeError, "data is a buffer, or an address");
+		return NULL;
+	}
+	if (!batch_add(self->batch, tag, data, true, &from, &number))
+		return NULL;
+	return added(self,
+		     weir_plan_write_from(self->plan, ((struct native_object *)to)->object, offset,
+					  from, number, &err),
+		     &err);
+}
+
+static PyObject *plan_write(PyObject *object, PyObject *args, PyObject *kwargs)
+{
+	struct native_plan *self = fill(object);
+
+	return self ? filled(self, writing(self, args, kwargs)) : NULL;
+}
+
 /* ---- All of it ---- */
 
 static PyObject *plan_class(PyObject *object, PyObject *number)
@@ -282,6 +316,9 @@ static PyMethodDef methods[] = {
 	 "A tensor by name or number, or the part of it that slices of (dim, start, stop) leave."},
 	{"range", WITH_KEYWORDS(plan_range), METH_VARARGS | METH_KEYWORDS,
 	 "range(object, offset, length, *, into=None, tag=None)"},
+	{"write", WITH_KEYWORDS(plan_write), METH_VARARGS | METH_KEYWORDS,
+	 "write(object, offset, data, *, tag=None)\n\n"
+	 "To an object of create_object(); data is a buffer, or memory as for `into`."},
 	{"class_", plan_class, METH_O,
 	 "class_(number)\n\nOf what is added from here on: 0 normal, 1 urgent, 2 background."},
 	{"start", WITH_KEYWORDS(native_start), METH_VARARGS | METH_KEYWORDS,

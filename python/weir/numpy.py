@@ -52,6 +52,11 @@ def _entry(item: tuple[str, Array]) -> saving.Entry:
     dtype = _NAMES.get(array.dtype.name)
     if dtype is None:
         raise Unsupported(f"tensor {name!r}: files have no type for {array.dtype}")
-    packed = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    data = packed.reshape(-1).view(np.uint8).data if array.size else memoryview(b"")
-    return saving.Entry(name, dtype, array.shape, data)
+    kind = array.dtype.newbyteorder("<")
+    copies = array.dtype != kind or not array.flags.c_contiguous
+
+    def data() -> memoryview:
+        packed = np.ascontiguousarray(array, kind)
+        return packed.reshape(-1).view(np.uint8).data if array.size else memoryview(b"")
+
+    return saving.Entry(name, dtype, array.shape, array.nbytes, data, copies)

@@ -11,14 +11,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
-from weir.errors import ArgumentError
+from weir import _native
+from weir.errors import ArgumentError, Error
 from weir.frameworks.dtypes import DTYPES
 
 _METADATA = "__metadata__"
+_WINDOW = 64 << 20
+"""Bytes of copies that there are at a time, besides the last one."""
 _RANK = {dtype: rank for rank, dtype in enumerate(DTYPES)}
 
 
@@ -28,7 +30,13 @@ class Entry(NamedTuple):
     name: str
     dtype: str
     shape: tuple[int, ...]
-    data: memoryview
+    nbytes: int
+    data: Callable[[], memoryview]
+    """Its bytes in memory of the host."""
+    copies: bool = False
+    """Does `data` make them?  Then few are asked for at a time."""
+    place: tuple[Any, ...] | None = None
+    """Where they are, for `Plan.write`: memory of a device, which weir reads itself."""
 
 
 def _checked_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
@@ -36,6 +44,10 @@ def _checked_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
     if not all(isinstance(word, str) for pair in pairs.items() for word in pair):
         raise ArgumentError("metadata is strings by strings")
     return pairs
+
+
+def _ordered(entries: Iterable[Entry]) -> list[Entry]:
+    return sorted(entries, key=lambda entry: (-_RANK[entry.dtype], entry.name))
 
 
 def _header(entries: Iterable[Entry], metadata: Mapping[str, str] | None) -> bytes:
@@ -46,7 +58,7 @@ def _header(entries: Iterable[Entry], metadata: Mapping[str, str] | None) -> byt
     for entry in entries:
         if entry.name == _METADATA:
             raise ArgumentError(f"no tensor can be called {_METADATA}")
-        end = at + entry.data.nbytes
+        end = at + entry.nbytes
         fields[entry.name] = {
             "dtype": entry.dtype,
             "shape": entry.shape,
@@ -58,17 +70,10 @@ def _header(entries: Iterable[Entry], metadata: Mapping[str, str] | None) -> byt
     return len(text).to_bytes(8, "little") + text
 
 
-def _pieces(entries: Iterable[Entry], metadata: Mapping[str, str] | None) -> Iterator[memoryview]:
-    """All of a file, in order."""
-    ordered = sorted(entries, key=lambda entry: (-_RANK[entry.dtype], entry.name))
-    yield memoryview(_header(ordered, metadata))
-    for entry in ordered:
-        yield entry.data
-
-
 def to_bytes(entries: Iterable[Entry], metadata: Mapping[str, str] | None) -> bytes:
     """The file's content."""
-    return b"".join(_pieces(entries, metadata))
+    ordered = _ordered(entries)
+    return b"".join([_header(ordered, metadata), *(entry.data() for entry in ordered)])
 
 
 def to_file(
@@ -76,33 +81,55 @@ def to_file(
 ) -> None:
     """The file, in place of the one that had its name, or that a link of this name leads to.
 
-    A device, a pipe, what has no name of its own: is written to, and stays what it is.
+    Its bytes are read where they are, by weir's lanes and without the interpreter's lock.  They go to
+    a temporary beside it, which gets the name once all are there.  A device, a pipe, what has no name of
+    its own: is written to, and stays what it is.
     """
-    pieces = list(_pieces(entries, metadata))
-    target = os.path.realpath(os.fsdecode(path))
-    if os.path.exists(path) and not (os.path.isfile(target) and os.path.samefile(path, target)):
+    ordered = _ordered(entries)
+    header = _header(ordered, metadata)
+    real = os.path.realpath(os.fsdecode(path))
+    if os.path.exists(path) and not (os.path.isfile(real) and os.path.samefile(path, real)):
         with open(path, "wb") as file:
-            file.writelines(pieces)
+            file.write(header)
+            file.writelines(entry.data() for entry in ordered)
         return
-    handle, temporary = tempfile.mkstemp(prefix=".weir-", dir=os.path.dirname(target))
+    target = _native.create_object(real, len(header) + sum(entry.nbytes for entry in ordered))
     try:
-        with open(handle, "wb") as file:
-            file.writelines(pieces)
-            os.fchmod(file.fileno(), 0o666 & ~_umask())
-        os.replace(temporary, target)
+        for plan in _plans(target, header, ordered):
+            _run(plan)
+        target.commit()
     except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
+        with contextlib.suppress(Error):
+            target.abort()
         raise
 
 
-def _umask() -> int:
-    """This process'; Linux tells it without changing it."""
-    with open("/proc/self/status") as status:
-        for line in status:
-            if line.startswith("Umask:"):
-                return int(line.split()[1], 8)
-    return 0o022
+def _plans(
+    target: _native.Object, header: bytes, entries: Iterable[Entry]
+) -> Iterator[_native.Plan]:
+    """One, where all bytes are there already; what has to be made first is made piece by piece."""
+    plan, made, at = _native.Plan(target.context), 0, len(header)
+    plan.write(target, 0, header)
+    for entry in entries:
+        if made >= _WINDOW:
+            yield plan
+            plan, made = _native.Plan(target.context), 0
+        if entry.nbytes:
+            plan.write(target, at, entry.place or entry.data())
+            made += entry.nbytes if entry.copies else 0
+            at += entry.nbytes
+    yield plan
+
+
+def _run(plan: _native.Plan) -> None:
+    transfer = plan.start()
+    try:
+        while dones := transfer.wait():
+            for done in dones:
+                if done.error:
+                    raise done.error.fresh()
+    finally:
+        transfer.finish()
 
 
 @contextlib.contextmanager

@@ -91,7 +91,15 @@ def _entry(name: str, tensor: torch.Tensor) -> saving.Entry:
     shape = tuple(tensor.shape)
     if DTYPES[dtype].bits < 8:
         shape = (*shape[:-1], shape[-1] * 8 // DTYPES[dtype].bits)
-    if not tensor.nbytes:
-        return saving.Entry(name, dtype, shape, memoryview(b""))
-    flat = tensor.detach().cpu().reshape(-1).view(torch.uint8)
-    return saving.Entry(name, dtype, shape, memoryview(flat.numpy()))
+    whole = tensor.detach().resolve_conj().resolve_neg()
+
+    def data() -> memoryview:
+        if not whole.nbytes:
+            return memoryview(b"")
+        return memoryview(whole.cpu().reshape(-1).view(torch.uint8).numpy())
+
+    device, place = whole.device, None
+    if device.type == "cuda" and whole.nbytes:
+        stream = torch.cuda.current_stream(device).cuda_stream
+        place = whole.data_ptr(), whole.nbytes, whole, device.index, stream
+    return saving.Entry(name, dtype, shape, whole.nbytes, data, device.type != "cpu", place)

@@ -2,6 +2,7 @@
 """weir.torch and weir.numpy beside safetensors.torch and safetensors.numpy."""
 
 import inspect
+import json
 import random
 
 import files
@@ -49,6 +50,31 @@ def test_torch_files_are_the_same_byte_for_byte(tmp_path, metadata):
     assert weir.torch.save(tensors, metadata) == safetensors.torch.save(tensors, metadata)
     weir.torch.save_file(tensors, tmp_path / "ours", metadata)
     safetensors.torch.save_file(tensors, tmp_path / "theirs", metadata)
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+
+
+@pytest.mark.parametrize("count", [2, 9])
+def test_files_with_several_metadata_are_the_same(count):
+    """But for their order, which is another one in each file of theirs; ours is the caller's."""
+    metadata = {f"{(7 * n) % 11}ü": "\u2028\x7f\x01/" * n for n in range(count)}
+    tensors = {"a": torch.arange(5)}
+    ours, theirs = weir.torch.save(tensors, metadata), safetensors.torch.save(tensors, metadata)
+    split = [8 + int.from_bytes(data[:8], "little") for data in (ours, theirs)]
+    assert ours[split[0] :] == theirs[split[1] :] and split[0] == split[1]
+    assert json.loads(ours[8 : split[0]]) == json.loads(theirs[8 : split[1]])
+    assert list(json.loads(ours[8 : split[0]])["__metadata__"]) == list(metadata)
+
+
+def test_tensors_of_odd_kinds_are_saved_alike(tmp_path):
+    tensors = {
+        "conjugated": torch.tensor([1 + 2j, 3 - 4j], dtype=torch.complex64).conj(),
+        "parameter": torch.nn.Parameter(torch.ones(3)),
+        "part": torch.arange(20)[7:11],
+    }
+    weir.torch.save_file(tensors, tmp_path / "ours")
+    safetensors.torch.save_file(
+        {name: t.detach().resolve_conj() for name, t in tensors.items()}, tmp_path / "theirs"
+    )
     assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
 
 

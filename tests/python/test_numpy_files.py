@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """weir.numpy: files from and to NumPy arrays."""
 
+import errno
 import os
 import stat
+import subprocess
+import sys
+import textwrap
+import threading
+import time
 
 import files
 import numpy as np
@@ -10,6 +16,7 @@ import pytest
 
 import weir
 import weir.numpy
+from weir import saving
 
 ARRAYS = {
     "b": np.arange(12, dtype=np.float32).reshape(3, 4),
@@ -97,6 +104,102 @@ def test_what_is_no_file_stays_what_it_is(tmp_path):
     with open(os.memfd_create("memory"), "rb") as memory:
         weir.numpy.save_file(arrays, f"/proc/self/fd/{memory.fileno()}")
         assert memory.read() == weir.numpy.save(arrays)
+
+
+WRITER = """
+import sys
+import numpy as np, weir.numpy
+print("ready", flush=True)
+n = 0
+while True:
+    n += 1
+    weir.numpy.save_file({"a": np.full(1 << 23, n % 251, np.uint8), "b": np.full(9, n % 251)}, sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.11, 0.17, 0.23])
+def test_a_writer_that_is_killed_leaves_no_torn_file(tmp_path, seconds):
+    path = tmp_path / "m"
+    weir.numpy.save_file({"a": np.zeros(1 << 23, np.uint8), "b": np.zeros(9, np.int64)}, path)
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE)
+    assert writer.stdout.readline() == b"ready\n"
+    time.sleep(seconds)
+    writer.kill()
+    writer.communicate()
+    got = weir.numpy.load_file(path)
+    assert (got["a"] == got["a"][0]).all() and (got["b"] == got["a"][0]).all()
+    assert all(name == "m" or name.startswith(".weir-") for name in os.listdir(tmp_path))
+
+
+def test_an_interrupt_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "m"
+    weir.numpy.save_file(ARRAYS, path)
+    before = path.read_bytes()
+
+    def interrupt(plan):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(saving, "_run", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        weir.numpy.save_file({"a": np.zeros(3)}, path)
+    assert path.read_bytes() == before and os.listdir(tmp_path) == ["m"]
+
+
+def test_a_disk_that_is_full(tmp_path):
+    """The tests have mounts of their own."""
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", tmp_path]).returncode:
+        pytest.skip("where no file system can be mounted")
+    try:
+        weir.numpy.save_file(ARRAYS, tmp_path / "m")
+        with pytest.raises(OSError) as full:
+            weir.numpy.save_file({"a": np.zeros(1 << 20)}, tmp_path / "m")
+        assert full.value.errno == errno.ENOSPC
+        assert os.listdir(tmp_path) == ["m"]
+        same(weir.numpy.load_file(tmp_path / "m"), ARRAYS)
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_saving_does_not_double_the_memory(tmp_path):
+    """256 MiB in one array, and as much in pieces that have to be packed first."""
+    code = """
+        import os, resource, sys, numpy as np, weir.numpy
+        one = np.ones(1 << 28, np.uint8)
+        many = {f"t{n}": np.ones((2048, 8192), np.uint8).T for n in range(16)}
+        weir.numpy.save_file({"a": one[:9]}, sys.argv[1])
+        peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+        before = peak()
+        weir.numpy.save_file({"a": one}, sys.argv[1])
+        whole = peak() - before
+        weir.numpy.save_file(many, sys.argv[1])
+        print(whole, peak() - before)
+        """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), tmp_path / "m"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    whole, packed = map(int, done.stdout.split())
+    assert whole < 48 and packed < 64 + 16 + 48, "MiB"
+
+
+def test_the_interpreter_runs_while_a_file_is_written(tmp_path):
+    big = {"a": np.ones(1 << 27, np.uint8)}
+    stop, longest = threading.Event(), [0.0]
+
+    def tick():
+        last = time.monotonic()
+        while not stop.wait(0.001):
+            now = time.monotonic()
+            longest[0], last = max(longest[0], now - last), now
+
+    thread = threading.Thread(target=tick)
+    thread.start()
+    started = time.monotonic()
+    weir.numpy.save_file(big, tmp_path / "m")
+    seconds = time.monotonic() - started
+    stop.set()
+    thread.join()
+    assert longest[0] < max(seconds * 0.8, 0.05)
 
 
 def test_what_cannot_be_saved():
