@@ -124,17 +124,43 @@ static bool take_buffer(PyObject *into, struct batch_place *place, bool readable
 	return true;
 }
 
+/* The number of a CUDA device, where weir allocates. */
+static bool take_device(PyObject *into, struct batch_place *place, struct weir_dest *dest)
+{
+	long number = PyLong_AsLong(into);
+
+	if (PyErr_Occurred())
+		return false;
+	if (number < 0 || number > INT32_MAX) {
+		PyErr_Format(PyExc_ValueError, "%ld is no device", number);
+		return false;
+	}
+	place->device = (int)number;
+	*dest = weir_dest_cuda_alloc((int)number);
+	return true;
+}
+
+static bool take(PyObject *into, struct batch_place *place, bool readable_is_enough,
+		 struct weir_dest *dest)
+{
+	if (!into || into == Py_None) {
+		*dest = weir_dest_alloc();
+		return true;
+	}
+	if (PyLong_Check(into))
+		return take_device(into, place, dest);
+	return PyTuple_Check(into) ? take_address(into, place, dest)
+				   : take_buffer(into, place, readable_is_enough, dest);
+}
+
 bool batch_add(struct batch *batch, PyObject *tag, PyObject *into, bool readable_is_enough,
 	       struct weir_dest *dest, uint64_t *number)
 {
-	struct batch_place place = {NULL, NULL, NULL};
+	struct batch_place place = {NULL, NULL, NULL, -1};
 
 	if (!grow(batch))
 		return false;
-	if (!into || into == Py_None)
-		*dest = weir_dest_alloc();
-	else if (PyTuple_Check(into) ? !take_address(into, &place, dest)
-				     : !take_buffer(into, &place, readable_is_enough, dest))
+	if (!take(into, &place, readable_is_enough, dest))
 		return false;
 	place.tag = Py_NewRef(tag);
 	*number = (uint64_t)batch->serial << 32 | batch->count;

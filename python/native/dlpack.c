@@ -2,6 +2,9 @@
 /*
  * Tensors for DLPack.
  *
+ * Memory of a CUDA device is handed over as such: its bytes are there for every stream, so there is nothing
+ * that the consumer's would have to wait for.
+ *
  * What is handed over holds a reference of the library's to the memory, and none of Python's: its
  * deleter may run in any thread, without the interpreter's lock, and after the interpreter has ended.
  */
@@ -54,10 +57,15 @@ static void capsule_gone(PyObject *capsule)
 	}
 }
 
-static bool copy_bytes(struct share *share, const struct native_buffer *buffer)
+/* To the host's memory, from a device's too. */
+static bool copy_bytes(struct native_state *state, struct share *share,
+		       const struct native_buffer *buffer)
 {
+	struct weir_error err = WEIR_ERROR_INIT;
 	size_t bytes = (size_t)buffer->size;
 	size_t room = (bytes + COPY_ALIGN) / COPY_ALIGN * COPY_ALIGN;
+
+	int ret;
 
 	share->copy = aligned_alloc(COPY_ALIGN, room);
 	if (!share->copy) {
@@ -65,9 +73,11 @@ static bool copy_bytes(struct share *share, const struct native_buffer *buffer)
 		return false;
 	}
 	Py_BEGIN_ALLOW_THREADS
-	memcpy(share->copy, buffer->data, bytes);
+	ret = native_buffer_read(buffer, share->copy, &err);
 	Py_END_ALLOW_THREADS
-	return true;
+	if (ret < 0)
+		native_raise(state, &err);
+	return ret == 0;
 }
 
 static struct share *share_of(const struct native_tensor *self, bool copy)
@@ -83,8 +93,8 @@ static struct share *share_of(const struct native_tensor *self, bool copy)
 		share->shape[i] = self->extents[i];
 		share->shape[rank + i] = self->strides[i] / self->kind.item_bytes;
 	}
-	if (copy && !copy_bytes(share, self->buffer)) {
-		free(share);
+	if (copy && !copy_bytes(native_state_of((PyObject *)self->buffer), share, self->buffer)) {
+		end(share);
 		return NULL;
 	}
 	if (!copy && self->buffer->buffer)
@@ -92,12 +102,18 @@ static struct share *share_of(const struct native_tensor *self, bool copy)
 	return share;
 }
 
+static struct dl_device device_of(const struct native_buffer *buffer)
+{
+	return buffer->device < 0 ? (struct dl_device){DL_CPU, 0}
+				  : (struct dl_device){DL_CUDA, buffer->device};
+}
+
 static struct dl_tensor describe(const struct native_tensor *self, struct share *share,
 				 struct dl_dtype dtype)
 {
 	return (struct dl_tensor){
 		.data = share->copy ? share->copy : self->buffer->data,
-		.device = {DL_CPU, 0},
+		.device = share->copy ? (struct dl_device){DL_CPU, 0} : device_of(self->buffer),
 		.rank = self->rank,
 		.dtype = dtype,
 		.shape = share->shape,
@@ -148,37 +164,69 @@ static bool read_pair(PyObject *pair, int *first, int *second, const char *told)
 	return PyArg_ParseTuple(pair, "ii", first, second);
 }
 
-static bool only_host(PyObject *device)
+static bool refuse(const char *why)
+{
+	PyErr_SetString(PyExc_BufferError, why);
+	return false;
+}
+
+/* Where to: its own device, or the host, which is a copy. */
+static bool read_device(PyObject *device, struct dl_device own, bool *to_host)
 {
 	int kind, number;
 
+	*to_host = own.kind == DL_CPU;
 	if (!device || device == Py_None)
 		return true;
 	if (!read_pair(device, &kind, &number, "dl_device is (kind, number)"))
 		return false;
-	if (kind == DL_CPU)
+	*to_host = kind == DL_CPU;
+	if (*to_host || (kind == own.kind && number == own.number))
 		return true;
-	PyErr_SetString(PyExc_BufferError, "this tensor is in memory of the host, and stays there");
-	return false;
+	return refuse(own.kind == DL_CPU
+			      ? "this tensor is in memory of the host, and stays there"
+			      : "this tensor can be had on its own device, or copied to the host");
 }
 
-static bool no_stream(PyObject *stream)
+/* 1 and 2 are the default streams, others are addresses; -1: the consumer wants no waiting. */
+static bool check_stream(PyObject *stream, struct dl_device own)
 {
+	long long value;
+
 	if (!stream || stream == Py_None)
 		return true;
-	PyErr_SetString(PyExc_BufferError, "memory of the host has no stream");
-	return false;
+	if (own.kind == DL_CPU)
+		return refuse("memory of the host has no stream");
+	value = PyLong_AsLongLong(stream);
+	if (value == -1 && PyErr_Occurred())
+		return false;
+	if (value == 0)
+		return refuse("stream 0 could be either default stream: say 1 or 2");
+	return value >= -1 || refuse("a stream is a positive number, or -1");
 }
 
-static bool read_asked(PyObject *args, PyObject *kwargs, struct asked *asked)
+static bool read_copy(PyObject *copy, bool to_host, struct dl_device own, bool *out)
+{
+	int wants = copy == Py_None ? 0 : PyObject_IsTrue(copy);
+
+	if (wants < 0)
+		return false;
+	*out = wants || (to_host && own.kind != DL_CPU);
+	if (*out && !wants && copy != Py_None)
+		return refuse("what is on a device comes to the host as a copy");
+	return !*out || to_host || refuse("no copy on the device is made: one to the host is");
+}
+
+static bool read_asked(PyObject *args, PyObject *kwargs, struct dl_device own, struct asked *asked)
 {
 	static const char *const names[] = {"stream", "max_version", "dl_device", "copy", NULL};
 	PyObject *stream = NULL, *version = Py_None, *device = NULL, *copy = Py_None;
-	int wants;
+	bool to_host;
 
 	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$OOOO", (char **)names, &stream, &version,
 					 &device, &copy) ||
-	    !no_stream(stream) || !only_host(device))
+	    !check_stream(stream, own) || !read_device(device, own, &to_host) ||
+	    !read_copy(copy, to_host, own, &asked->copy))
 		return false;
 	asked->major = asked->minor = 0;
 	if (version != Py_None &&
@@ -186,9 +234,7 @@ static bool read_asked(PyObject *args, PyObject *kwargs, struct asked *asked)
 		return false;
 	if (asked->major > 1)
 		asked->minor = 1;
-	wants = PyObject_IsTrue(copy);
-	asked->copy = wants == 1;
-	return wants >= 0;
+	return true;
 }
 
 PyObject *native_tensor_dlpack(PyObject *object, PyObject *args, PyObject *kwargs)
@@ -198,7 +244,7 @@ PyObject *native_tensor_dlpack(PyObject *object, PyObject *args, PyObject *kwarg
 	struct share *share;
 	PyObject *capsule;
 
-	if (!read_asked(args, kwargs, &asked))
+	if (!read_asked(args, kwargs, device_of(self->buffer), &asked))
 		return NULL;
 	if (asked.major < 1 && self->buffer->read_only && !asked.copy) {
 		PyErr_SetString(PyExc_BufferError,
@@ -217,6 +263,8 @@ PyObject *native_tensor_dlpack(PyObject *object, PyObject *args, PyObject *kwarg
 
 PyObject *native_tensor_dlpack_device(PyObject *self, PyObject *none)
 {
-	(void)self, (void)none;
-	return Py_BuildValue("(ii)", DL_CPU, 0);
+	struct dl_device own = device_of(((struct native_tensor *)self)->buffer);
+
+	(void)none;
+	return Py_BuildValue("(ii)", (int)own.kind, (int)own.number);
 }

@@ -12,6 +12,7 @@
 
 enum dl_device_kind {
 	DL_CPU = 1,
+	DL_CUDA = 2,
 };
 
 enum dl_code {

@@ -37,18 +37,20 @@ static void read_error(const struct weir_done *done, struct weir_error *err)
 
 /* Takes over the completion's buffer and the reference to the owner. */
 static PyObject *buffer_of(struct native_state *state, const struct weir_done *done,
-			   PyObject *owner)
+			   PyObject *owner, int device)
 {
 	if (done->status != 0) {
 		Py_XDECREF(owner);
 		Py_RETURN_NONE;
 	}
-	return owner ? owner : native_buffer_new(state, done->buffer, done->data, done->bytes);
+	return owner ? owner
+		     : native_buffer_new(state, done->buffer, done->data, done->bytes, device);
 }
 
 static PyObject *make(struct native_state *state, const struct weir_done *done, struct batch *batch,
 		      struct batch_place *place)
 {
+	int device = place->device; /* before the place is let go */
 	struct told told = {Py_NewRef(place->tag), Py_XNewRef(place->owner), WEIR_ERROR_INIT};
 
 	read_error(done, &told.err);
@@ -58,7 +60,7 @@ static PyObject *make(struct native_state *state, const struct weir_done *done, 
 		state->done_type,
 		(PyObject *[]){
 			told.tag,
-			buffer_of(state, done, told.owner),
+			buffer_of(state, done, told.owner, device),
 			PyLong_FromUnsignedLongLong(done->bytes),
 			done->status ? native_exception(state, &told.err) : Py_NewRef(Py_None),
 			PyBool_FromLong((done->flags & WEIR_DONE_LENT) != 0),

@@ -65,6 +65,7 @@ struct native_buffer {
 	PyObject_HEAD struct weir_buffer *buffer; /* NULL: no bytes */
 	void *data;
 	uint64_t size;
+	int device; /* CUDA; -1: the host */
 	bool read_only;
 };
 
@@ -180,9 +181,15 @@ bool native_model_index(struct native_model *model, PyObject *tensor, uint64_t *
 
 /* ---- buffer.c ---- */
 
-/* Takes over the reference to `buffer`, also when it fails. */
+/* Takes over the reference to `buffer`, also when it fails.  device: as there, for one of no bytes. */
 PyObject *native_buffer_new(struct native_state *state, struct weir_buffer *buffer, void *data,
-			    uint64_t size);
+			    uint64_t size, int device);
+
+/* All of it to memory of the host; without the interpreter's lock. */
+int native_buffer_read(const struct native_buffer *buffer, void *to, struct weir_error *err);
+
+/* For the buffer protocol; false with BufferError set. */
+bool native_buffer_on_host(const struct native_buffer *buffer, Py_buffer *view);
 
 /* ---- The types, for module.c ---- */
 

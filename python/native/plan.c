@@ -154,7 +154,7 @@ static PyObject *add_tensor(struct native_plan *self, struct native_model *model
 
 	if (!batch_add(self->batch, tag, into, false, &dest, &number))
 		return NULL;
-	if (dest.kind == WEIR_DEST_ALLOC)
+	if (dest.kind == WEIR_DEST_ALLOC || dest.kind == WEIR_DEST_CUDA_ALLOC)
 		dest.align = align;
 	if (slices)
 		ret = weir_plan_slice(self->plan, model->model, tensor, slices, count, dest, number,
@@ -260,7 +260,7 @@ static PyObject *writing(struct native_plan *self, PyObject *args, PyObject *kwa
 					 native_take_u64, &offset, &data, &tag) ||
 	    !is_object(state, to))
 		return NULL;
-	if (data == Py_None) {
+	if (data == Py_None || PyLong_Check(data)) {
 		PyErr_SetString(PyExc_TypeError, "data is a buffer, or an address");
 		return NULL;
 	}

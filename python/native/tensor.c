@@ -191,6 +191,8 @@ static int tensor_get(PyObject *object, Py_buffer *view, int flags)
 {
 	struct native_tensor *self = (struct native_tensor *)object;
 
+	if (!native_buffer_on_host(self->buffer, view))
+		return -1;
 	/* Checks what is asked, and fills in what a run of bytes has. */
 	if (PyBuffer_FillInfo(view, object, self->buffer->data, (Py_ssize_t)self->buffer->size,
 			      self->buffer->read_only, flags & ~(PyBUF_ND | PyBUF_FORMAT)) < 0)

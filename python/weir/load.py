@@ -47,7 +47,8 @@ def load(
     source     a model, or the URI of one: a file, a directory, an index, a list of files
     framework  "numpy", "torch", "jax" or "cupy": the memory is of its allocator.  None: NumPy arrays that
                look at weir's own memory, without a copy
-    device     of the framework, as it spells them; None: its default
+    device     of the framework, as it spells them; None: its default.  Without one, "cuda:0": weir's own
+               memory there, as `weir.Tensor`, which any package takes by DLPack
     names      which tensors; None: all
     slices     parts of some: ``{"name": (dim, start, stop)}``, a list of such, or ``numpy.s_[2:5, :]``;
                just those bytes are read

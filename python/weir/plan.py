@@ -61,6 +61,18 @@ def _shape_after(shape: tuple[int, ...], cuts: Iterable[Cut]) -> tuple[int, ...]
     return tuple(left)
 
 
+def device_of(device: object) -> int | None:
+    """The number of a CUDA device, for memory of weir's own; None: the host."""
+    if device is None or str(device) == "cpu":
+        return None
+    kind, colon, number = str(device).partition(":")
+    if isinstance(device, int) and device >= 0:
+        return int(device)
+    if kind != "cuda" or (colon and not number.isdecimal()):
+        raise ArgumentError(f'{device!r}: without a framework a device is "cpu" or "cuda:0"')
+    return int(number or 0)
+
+
 class Part:
     """One extent of a plan, and what becomes of it."""
 
@@ -79,7 +91,7 @@ class Part:
         if self.kind is not None:
             return arrays.wrap(buffer, self.kind)
         if self.adapter is None:
-            return array
+            return _native.Tensor(buffer, self.dtype, self.shape) if array is None else array
         if array is None:
             return self.adapter.borrow(_native.Tensor(buffer, self.dtype, self.shape))
         given = self.adapter.give(array)
@@ -113,7 +125,8 @@ def into(adapter: frameworks.Adapter, array: Any) -> tuple[Any, ...]:
 class Plan:
     """Which bytes go where.
 
-    framework, device: whose memory the arrays are in; None: NumPy arrays over weir's own memory.
+    framework, device: whose memory the arrays are in; None: NumPy arrays over weir's own memory, and on
+    a device ("cuda:0") `weir.Tensor`, which other packages take by DLPack.
     borrow: the framework's arrays look at weir's memory, too.
     """
 
@@ -125,12 +138,9 @@ class Plan:
         borrow: bool = False,
         context: _native.Context | None = None,
     ) -> None:
-        if not framework and device is not None and str(device) != "cpu":
-            raise ArgumentError(
-                f"device {device!r}: without a framework arrays are NumPy's, in memory of the host"
-            )
         self._borrow = borrow
         self._adapter = frameworks.find(framework, device) if framework else None
+        self._device = None if framework else device_of(device)
         self._context = context
         self._native: _native.Plan | None = None
         self._parts: dict[Hashable, Part] = {}
@@ -147,6 +157,8 @@ class Plan:
         where = None
         if out is not None:
             where, part.array = _place_out(out, part), out
+        elif self._device is not None:
+            where = self._device
         elif self._adapter is None:
             part.kind = arrays.kind(str(part.tag), part.dtype, part.shape)
         else:

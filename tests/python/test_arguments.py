@@ -58,7 +58,7 @@ def test_of_a_tensor(small, plan, arguments):
 
 def test_a_plan_is_as_it_was_after_a_refusal(small, plan):
     model = weir.open(small.path)
-    for wrong in ({"slices": [(9, 0, 1)]}, {"into": bytearray(3)}, {"into": 5}):
+    for wrong in ({"slices": [(9, 0, 1)]}, {"into": bytearray(3)}, {"into": 5.5}):
         with pytest.raises((TypeError, weir.ArgumentError)):
             plan.tensor(model, "a", **wrong)
     plan.tensor(model, "b")
