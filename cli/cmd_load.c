@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "allowance.h"
 #include "inputs.h"
 #include "out.h"
 #include "page.h"
@@ -49,7 +50,9 @@ static const struct option options[] = {
 	 .kind = OPTION_SIZE,
 	 .positive = true,
 	 .value = "SIZE",
-	 .initial = "WEIR_BUDGET, else what the machine has",
+	 .initial =
+		 "WEIR_BUDGET, else what the machine has; with --discard 64MiB, or the largest tensor "
+		 "and 8MiB",
 	 .help = "all of weir's memory beyond the tensors; with --discard including them",
 	 .at = offsetof(struct load_options, budget)},
 	{.name = "deadline",
@@ -233,15 +236,14 @@ static int open_within(struct load *load, struct weir_error *err)
 	weir_model_close(load->model);
 	load->model = NULL;
 	session_close(&load->session);
-	/* Tensors begin where their file has them in a page, so each may take two pages more. */
-	ret = open_session(
-		load, mine->budget + load->selection.bytes + load->selection.count * 8192, err);
+	ret = open_session(load, allowance_beside(mine->budget, &load->selection), err);
 	return ret ? ret : open_model(load, err);
 }
 
 static int prepare(struct load *load, struct weir_error *err)
 {
 	const struct load_options *mine = load->mine;
+	const struct allowance allowance = {mine->budget, mine->lanes, mine->discard, mine->map};
 	int ret = loading_open(&load->loading, load->model, &load->selection, err);
 
 	if (ret)
@@ -253,8 +255,9 @@ static int prepare(struct load *load, struct weir_error *err)
 	load->loading.load.flags = mine->map ? (uint32_t)WEIR_LOAD_MAP : 0u;
 	load->loading.load.timeout_ns = mine->deadline;
 	if (mine->discard)
-		load->loading.load.budget_bytes = mine->budget;
-	return 0;
+		load->loading.load.budget_bytes = mine->budget ? mine->budget
+							       : allowance_stream(&load->selection);
+	return allowance_check(&allowance, load->model, &load->selection, err);
 }
 
 /* ---- What is told ---- */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "allowance.h"
 #include "digests.h"
 #include "inputs.h"
 #include "loading.h"
@@ -21,8 +22,6 @@
 #include "signals.h"
 #include "verbs.h"
 #include "whole.h"
-
-#define STREAM_BYTES (256 * WEIR_MIB)
 
 struct verify_options {
 	struct common common;
@@ -194,20 +193,6 @@ static int check_files(struct verify *verify, const struct weir_model *model, ui
 	return 0;
 }
 
-/* Room for the largest tensor is needed in any case. */
-static uint64_t stream_budget(const struct weir_model *model)
-{
-	uint64_t largest = 0;
-
-	for (uint64_t n = 0; n < weir_model_tensor_count(model); n++) {
-		const struct weir_tensor *tensor = weir_model_tensor(model, n);
-
-		if (tensor->size_bytes > largest)
-			largest = tensor->size_bytes;
-	}
-	return largest + STREAM_BYTES;
-}
-
 static int check_content(struct verify *verify, const char *uri, struct weir_model *model,
 			 struct weir_error *err)
 {
@@ -222,7 +207,7 @@ static int check_content(struct verify *verify, const char *uri, struct weir_mod
 	if (!ret) {
 		loading.label = "verify";
 		loading.discard = loading.digest = true;
-		loading.load.budget_bytes = stream_budget(model);
+		loading.load.budget_bytes = allowance_stream(&selection);
 		ret = loading_run(&loading);
 		if (ret)
 			*err = loading.err;

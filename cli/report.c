@@ -12,7 +12,7 @@ static const struct advice {
 	int code;
 	const char *text;
 } advices[] = {
-	{WEIR_NOMEM, "less memory is enough with --discard --budget SIZE (load), or with fewer "
+	{WEIR_NOMEM, "less memory is enough with --discard (load), or with fewer "
 		     "tensors: --names GLOB"},
 	{WEIR_NOSPACE, "make room where it is written, or write somewhere else"},
 	{WEIR_NOTFOUND, "`weir ls` and `weir inspect` show what is there"},

@@ -241,6 +241,10 @@ static int count_bytes(const struct weir_model *model, struct selection *out,
 				return ret;
 		}
 		out->bytes += bytes;
+		if (bytes > out->largest_bytes) {
+			out->largest_bytes = bytes;
+			out->largest = out->tensors[n];
+		}
 	}
 	return 0;
 }

@@ -23,6 +23,8 @@ struct selection {
 	uint64_t *tensors; /* owned: indexes, in the order of the model */
 	uint64_t count;
 	uint64_t bytes;               /* of all of them, cut */
+	uint64_t largest_bytes;       /* of one of them, cut */
+	uint64_t largest;             /* which that is, by index */
 	struct weir_load_slice *cuts; /* owned, as are their slices */
 	uint64_t cut_count;
 	struct weir_slice *slices;

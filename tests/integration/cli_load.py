@@ -6,6 +6,7 @@ import os
 import re
 import struct
 import subprocess
+import time
 
 from cli_lib import BUILD, WEIR, CliTest, main, some, write_model
 
@@ -181,6 +182,50 @@ class Failures(CliTest):
         self.assertError(result.json, "NOMEM")
         self.assertEqual([f["name"] for f in result.json["failed"]], ["a"])
         self.assertIn("--discard", result.errors)
+
+
+class Allowance(CliTest):
+    """How much memory a load takes where a budget says so, and where none does."""
+
+    def setUp(self):
+        super().setUp()
+        self.weir("make-model", "--size", "96MiB", "--tensors", "24", "m")
+
+    def refused(self, *arguments, env=None):
+        start = time.monotonic()
+        result = self.weir("load", "--json", *arguments, "m", status=1, env=env)
+        self.assertLess(time.monotonic() - start, 20)  # not the minute that a stalled load waits
+        self.assertError(result.json, "LIMIT")
+        self.assertTrue(result.json["failed"])
+        self.assertEqual(result.json["loads"], [])
+        return result.json["error"]["message"]
+
+    def test_what_is_dropped_streams_through_a_bound_that_nobody_gave(self):
+        load = self.weir("load", "--json", "--discard", "m").json["loads"][0]
+        self.assertEqual(load["bytes"], self.weir("load", "--json", "m").json["bytes"])
+        self.assertLess(load["counters"]["memory_peak_bytes"], 84 << 20)
+
+    def test_a_budget_below_the_largest_tensor_is_refused_at_once(self):
+        tensors = self.weir("inspect", "--json", "m").json["tensors"]
+        largest = max(tensors, key=lambda tensor: tensor["size_bytes"])
+        for arguments, env, name in ((["--budget", "4MiB"], None, "--budget"),
+                                     ([], {"WEIR_BUDGET": "4MiB"}, "WEIR_BUDGET")):
+            message = self.refused("--discard", *arguments, env=env)
+            for part in (largest["name"], str(largest["size_bytes"]), str(4 << 20), name):
+                self.assertIn(part, message)
+            enough = re.search(r"--budget (\S+) is enough", message)[1]
+            self.weir("load", "--discard", "--budget", enough, "m")
+
+    def test_a_budget_with_no_room_beside_tensors_that_stay_is_refused_at_once(self):
+        message = self.refused("--budget", "4MiB")
+        self.assertIn(str(4 << 20), message)
+        self.assertIn("--discard", message)
+        self.weir("load", "--budget", re.search(r"--budget (\S+) is enough", message)[1], "m")
+
+    def test_an_environment_that_allows_less_than_tensors_that_stay_is_refused_at_once(self):
+        message = self.refused(env={"WEIR_BUDGET": "32MiB"})
+        self.assertIn(str(32 << 20), message)
+        self.weir("load", "m", env={"WEIR_BUDGET": re.search(r"need (\d+)", message)[1]})
 
 
 class Bench(CliTest):
