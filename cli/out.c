@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -60,25 +61,59 @@ void out_text(const char *format, ...)
 	out_check();
 }
 
-/* C0, DEL, and the C1 codes as UTF-8 spells them: what a terminal would act on. */
-static bool is_control(const unsigned char *at, size_t left)
+/*
+ * What a terminal acts on, or shows nothing of: C0, DEL and C1; marks of direction, embeddings, overrides
+ * and isolates, which show a name as another; joiners, separators and tags.
+ */
+static bool is_control(uint32_t character)
 {
-	return *at < 0x20 || *at == 0x7f ||
-	       (*at == 0xc2 && left > 1 && at[1] >= 0x80 && at[1] < 0xa0);
+	static const struct {
+		uint32_t first, last;
+	} spans[] = {
+		{0x0000, 0x001f}, {0x007f, 0x009f}, {0x00ad, 0x00ad},   {0x061c, 0x061c},
+		{0x180e, 0x180e}, {0x200b, 0x200f}, {0x2028, 0x202e},   {0x2060, 0x206f},
+		{0xfeff, 0xfeff}, {0xfff9, 0xfffb}, {0xe0000, 0xe007f},
+	};
+
+	for (size_t n = 0; n < sizeof(spans) / sizeof(spans[0]); n++)
+		if (character >= spans[n].first && character <= spans[n].last)
+			return true;
+	return false;
+}
+
+/* The character that begins here and how many bytes it has; a byte that begins none is its own. */
+static size_t decode(const unsigned char *at, size_t left, uint32_t *out)
+{
+	size_t len = at[0] < 0xc2 ? 1 : at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : at[0] < 0xf5 ? 4 : 1;
+
+	*out = at[0];
+	if (len == 1 || len > left)
+		return 1;
+	*out = at[0] & (0x7fu >> len);
+	for (size_t n = 1; n < len; n++) {
+		if ((at[n] & 0xc0) != 0x80) {
+			*out = at[0];
+			return 1;
+		}
+		*out = *out << 6 | (at[n] & 0x3fu);
+	}
+	return len;
 }
 
 void out_safe(FILE *to, const char *text, size_t len)
 {
 	const unsigned char *at = (const unsigned char *)text;
 
-	for (size_t n = 0; n < len; n++) {
-		if (!is_control(at + n, len - n)) {
-			putc(at[n], to);
+	for (size_t n = 0, step; n < len; n += step) {
+		uint32_t character;
+
+		step = decode(at + n, len - n, &character);
+		if (!is_control(character)) {
+			fwrite(at + n, 1, step, to);
 			continue;
 		}
-		if (at[n] == 0xc2)
-			fprintf(to, "\\x%02x", at[n++]);
-		fprintf(to, "\\x%02x", at[n]);
+		for (size_t i = 0; i < step; i++)
+			fprintf(to, "\\x%02x", at[n + i]);
 	}
 }
 

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/text.h"
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
+
+#include "base/compiler.h"
 
 /* Length of the well-formed UTF-8 sequence at `at`, or 0: RFC 3629, so no overlong forms, no
  * surrogates, nothing above U+10FFFF. */
@@ -59,6 +63,19 @@ size_t utf8_valid_prefix(const char *text, size_t len)
 	return done;
 }
 
+/* What a terminal acts on, or shows nothing of: C0, DEL, C1; marks of direction, joiners, separators, tags. */
+static bool is_control(const unsigned char *at, size_t len)
+{
+	uint32_t c = len == 1 ? at[0] : at[0] & (0x7fu >> len);
+
+	for (size_t i = 1; i < len; i++)
+		c = c << 6 | (at[i] & 0x3fu);
+	return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0xad || c == 0x61c || c == 0x180e ||
+	       (c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) ||
+	       (c >= 0x2060 && c <= 0x206f) || c == 0xfeff || (c >= 0xfff9 && c <= 0xfffb) ||
+	       (c >= 0xe0000 && c <= 0xe007f);
+}
+
 const char *quote(struct quoted *out, struct bytes untrusted)
 {
 	const unsigned char *at = (const unsigned char *)untrusted.at;
@@ -66,11 +83,11 @@ const char *quote(struct quoted *out, struct bytes untrusted)
 	char *to = out->text;
 
 	for (size_t i = 0; i < len;) {
-		size_t step = at[i] >= 0x20 && at[i] != 0x7F ? sequence_len(at + i, len - i) : 0;
+		size_t step = sequence_len(at + i, len - i);
 
-		if (step == 0) {
-			to += snprintf(to, 5, "\\x%02x", at[i]);
-			i++;
+		if (step == 0 || is_control(at + i, step)) {
+			for (size_t end = i + max_of(step, (size_t)1); i < end; i++)
+				to += snprintf(to, 5, "\\x%02x", at[i]);
 			continue;
 		}
 		memcpy(to, at + i, step);

@@ -18,7 +18,8 @@ struct quoted {
 };
 
 /*
- * The bytes with control characters and broken UTF-8 as \xNN, cut at QUOTE_MAX; returns out->text:
+ * The bytes with what is not seen (controls, marks of direction) and broken UTF-8 as \xNN, cut at
+ * QUOTE_MAX; returns out->text:
  *
  *	struct quoted name;
  *	error_set(err, WEIR_H_DUP, path, "%s: tensor '%s' stands twice", path, quote(&name, bytes));
