@@ -6,6 +6,7 @@
  */
 #include "option.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -140,6 +141,12 @@ static bool refuse_unknown(struct parse *parse, const char *name, size_t len)
 	return REFUSE(parse, "there is no option --%.*s", (int)len, name);
 }
 
+static bool in_range(const struct option *option, uint64_t number)
+{
+	return number >= option->least && (!option->most || number <= option->most) &&
+	       (number || !option->positive) && (!option->power || !(number & (number - 1)));
+}
+
 static bool is_value(const struct option *option, const char *text)
 {
 	uint64_t number;
@@ -149,10 +156,10 @@ static bool is_value(const struct option *option, const char *text)
 	switch (option->kind) {
 	case OPTION_COUNT:
 	case OPTION_COUNTS:
-		return value_count(text, &number) && (number || !option->positive);
+		return value_count(text, &number) && in_range(option, number);
 	case OPTION_SIZE:
 	case OPTION_SIZES:
-		return value_size(text, &number) && (number || !option->positive);
+		return value_size(text, &number) && in_range(option, number);
 	case OPTION_TIME:
 		return value_time(text, &time_ns) && (time_ns || !option->positive);
 	case OPTION_CHOICE:
@@ -180,8 +187,24 @@ static const char *kind_text(const struct option *option)
 	}
 }
 
+static bool refuse_range(struct parse *parse, const struct option *option, const char *text)
+{
+	bool size = option->kind == OPTION_SIZE || option->kind == OPTION_SIZES;
+	char least[VALUE_MAX], most[VALUE_MAX];
+
+	if (size)
+		return REFUSE(parse, "option --%s: '%.64s' is not a %s from %s to %s", option->name,
+			      text, option->power ? "power of two" : "size",
+			      value_print_exact(least, option->least),
+			      value_print_exact(most, option->most));
+	return REFUSE(parse, "option --%s: '%.64s' is not a number from %" PRIu64 " to %" PRIu64,
+		      option->name, text, option->least, option->most);
+}
+
 static bool refuse_value(struct parse *parse, const struct option *option, const char *text)
 {
+	if (option->most)
+		return refuse_range(parse, option, text);
 	return REFUSE(parse, "option --%s: '%.64s' is not %s%s", option->name, text,
 		      option->choices ? "one of " : "", kind_text(option));
 }

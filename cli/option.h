@@ -36,17 +36,24 @@ struct texts {
 };
 
 struct option {
-	const char *name;    /* without the dashes; NULL ends a table */
-	char letter;         /* "-r", or 0 */
-	uint8_t kind;        /* enum option_kind */
-	bool positive;       /* COUNT, SIZE, TIME: zero is refused */
-	const char *value;   /* what the help calls the value; NULL for a flag */
-	const char *choices; /* CHOICE: "auto|on|off" */
+	const char *name;     /* without the dashes; NULL ends a table */
+	char letter;          /* "-r", or 0 */
+	uint8_t kind;         /* enum option_kind */
+	bool positive;        /* COUNT, SIZE, TIME: zero is refused */
+	bool power;           /* SIZE: a power of two */
+	uint64_t least, most; /* COUNT, SIZE: what can be right at all; 0: anything */
+	const char *value;    /* what the help calls the value; NULL for a flag */
+	const char *choices;  /* CHOICE: "auto|on|off" */
 	const char *bare;    /* CHOICE: what the option means without a value; NULL: it needs one */
 	const char *initial; /* what holds where it is not given, for the help; NULL: nothing */
 	const char *help;    /* one line, no full stop */
 	size_t at;           /* offset of the member, from the base of its set */
 };
+
+/* What every context takes (weir/context.h): other numbers are no matter of what is loaded. */
+#define LANES_RANGE   .least = 1, .most = 64
+#define DEPTH_RANGE   .least = 1, .most = 4096
+#define REQUEST_RANGE .least = UINT64_C(4) << 10, .most = UINT64_C(64) << 20, .power = true
 
 /* A table, and where its structure lies within the verb's. */
 struct option_set {

@@ -81,6 +81,15 @@ class Errors(CliTest):
         errors = self.weir("inspect", "bad.safetensors", status=1).errors
         self.assertRegex(errors, r"weir: bad\.safetensors: tensor 'h\.7': .*10.*8")
 
+    def test_numbers_that_can_never_be_right_are_the_command_lines_fault(self):
+        for verb in (["load"], ["bench", "load"]):
+            for option, value, said in (("--lanes", "65", "1 to 64"), ("--lanes", "0", "1 to 64"),
+                                        ("--depth", "5000", "1 to 4096"), ("--request", "3MiB", "4KiB to 64MiB"),
+                                        ("--request", "2KiB", "power of two"), ("--request", "128MiB", "64MiB")):
+                errors = self.weir(*verb, option, value, "x", status=2).errors
+                self.assertIn(option, errors)
+                self.assertIn(said, errors)
+
     def test_json_has_the_class_and_no_nulls(self):
         document = self.weir("inspect", "--json", "nothing.safetensors", status=1).json
         self.assertError(document, "NOTFOUND")
@@ -95,6 +104,20 @@ class Errors(CliTest):
         self.assertNotIn(b"\x1b", self.weir("inspect", "no\x1bthing", status=1).err)
         document = self.weir("inspect", "--json", "evil.safetensors").json
         self.assertEqual(document["tensors"][0]["name"], name)
+
+    def test_what_turns_text_around_or_is_not_seen_never_reaches_a_terminal(self):
+        unseen = "\u061c\u200b\u200f\u2028\u202a\u202e\u2060\u2066\u2069\ufeff\U000e0041"
+        name = f"\u5c64\u00e9{unseen}\U0001f600end"
+        write_model(self.path("odd.safetensors"), {name: ("U8", [1], b"x")})
+        for out in (self.weir("inspect", "odd.safetensors").out, self.weir("load", "--digest", "odd.safetensors").out,
+                    self.weir("inspect", f"no{unseen}thing", status=1).err,
+                    self.weir("load", "--names-exact", name + "-", "odd.safetensors", status=1).err):
+            for character in unseen:
+                self.assertNotIn(character, out.decode())
+            self.assertIn(b"\\xe2\\x80\\xae", out)
+        self.assertIn("\u5c64\u00e9", self.weir("inspect", "odd.safetensors").text)
+        self.assertIn("\U0001f600end", self.weir("inspect", "odd.safetensors").text)
+        self.assertEqual(self.weir("inspect", "--json", "odd.safetensors").json["tensors"][0]["name"], name)
 
     def test_names_that_are_not_utf8_are_repaired_in_json(self):
         os.rename(self.model(), os.path.join(os.fsencode(self.dir), b"caf\xe9.safetensors"))
