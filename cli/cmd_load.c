@@ -22,6 +22,7 @@
 #include "signals.h"
 #include "values.h"
 #include "verbs.h"
+#include "whole.h"
 
 /* As many as a context has room for: of larger models the end is seen. */
 #define TRACE_EVENTS 1000000u
@@ -439,31 +440,53 @@ static int write_page(const struct load *load, const char *trace, struct weir_er
 	return page_close(&page, trace, err);
 }
 
-/* The page is drawn from the trace, which is written first: to its own name, or to one that goes. */
+/* Under a name of its own until it is whole; the page is drawn from what stands there. */
+static int write_trace(struct load *load, struct weir_error *err)
+{
+	struct weir_error late = WEIR_ERROR_INIT;
+	struct whole whole;
+	const char *path = load->mine->trace, *at;
+	int ret = whole_open(&whole, path, "the trace", err), closed;
+	bool written;
+
+	if (ret)
+		return ret;
+	at = whole.temporary ? whole.temporary : path;
+	ret = weir_ctx_trace_write(load->session.ctx, at, err);
+	written = ret == 0;
+	if (ret)
+		ret = report_set(err, err->code, path, "%s: cannot write the trace: %s", path,
+				 strerror(err->os_errno));
+	if (!ret && load->mine->html)
+		ret = write_page(load, at, err);
+	closed = whole_close(&whole, written, &late);
+	if (!ret && closed)
+		*err = late;
+	return ret ? ret : closed;
+}
+
+/* From a trace that goes again. */
+static int write_page_alone(struct load *load, struct weir_error *err)
+{
+	char trace[] = "/tmp/weir-trace-XXXXXX";
+	int ret, fd = mkstemp(trace);
+
+	if (fd < 0)
+		return report_set(err, WEIR_IO, trace, "%s: cannot make a temporary file: %s",
+				  trace, strerror(errno));
+	ret = weir_ctx_trace_write(load->session.ctx, trace, err);
+	if (!ret)
+		ret = write_page(load, trace, err);
+	close(fd);
+	unlink(trace);
+	return ret;
+}
+
 static int write_pictures(struct load *load, struct weir_error *err)
 {
-	char temporary[] = "/tmp/weir-trace-XXXXXX";
-	const char *trace = load->mine->trace;
-	int ret, fd = -1;
-
-	if (!trace && !load->mine->html)
-		return 0;
-	if (!trace) {
-		trace = temporary;
-		fd = mkstemp(temporary);
-		if (fd < 0)
-			return report_set(err, WEIR_IO, temporary,
-					  "%s: cannot make a temporary file: %s", temporary,
-					  strerror(errno));
-	}
-	ret = weir_ctx_trace_write(load->session.ctx, trace, err);
-	if (!ret && load->mine->html)
-		ret = write_page(load, trace, err);
-	if (fd >= 0) {
-		close(fd);
-		unlink(temporary);
-	}
-	return ret;
+	if (load->mine->trace)
+		return write_trace(load, err);
+	return load->mine->html ? write_page_alone(load, err) : 0;
 }
 
 static int load_model(struct load *load, struct weir_error *err)

@@ -1,25 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "grid_tell.h"
 
-#include <errno.h>
 #include <string.h>
 
 #include "page.h"
-#include "report.h"
-
-static int cannot_write(const char *path, struct weir_error *err)
-{
-	return report_set(err, WEIR_IO, path, "%s: cannot write: %s", path, strerror(errno));
-}
+#include "whole.h"
 
 static int tell_csv(const struct grid_told *told, const char *path, struct weir_error *err)
 {
-	FILE *file = fopen(path, "we");
+	struct whole whole;
+	int ret = whole_open(&whole, path, "the table", err);
 
-	if (!file)
-		return cannot_write(path, err);
-	told->csv(told->bench, file);
-	return fclose(file) == 0 ? 0 : cannot_write(path, err);
+	if (ret)
+		return ret;
+	told->csv(told->bench, whole.to);
+	return whole_close(&whole, true, err);
 }
 
 static int tell_html(const struct grid_told *told, const char *path, struct weir_error *err)

@@ -4,6 +4,8 @@
 import json
 import os
 import re
+import resource
+import signal
 import struct
 import subprocess
 import time
@@ -117,6 +119,23 @@ class Load(CliTest):
         for event in events:
             self.assertEqual(event["ph"], "X")
             self.assertGreaterEqual(event["dur"], 0)
+
+    def test_a_trace_or_a_table_that_cannot_be_written_leaves_nothing(self):
+        def small_files():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
+
+        os.mkdir(self.path("out"))
+        for verb, option in ((["load"], "--trace"), (["bench", "load", "--repeat", "1", "--depth", "8"], "--csv")):
+            with open(self.path("out", "there"), "w", encoding="utf-8") as to:
+                to.write("as it was")
+            for name in ("new", "there"):
+                errors = self.weir(*verb, "--direct", "off", option, f"out/{name}", "m", status=1,
+                                   preexec_fn=small_files).errors
+                self.assertIn(f"out/{name}: cannot write", errors)
+            self.assertEqual(os.listdir(self.path("out")), ["there"])
+            with open(self.path("out", "there"), encoding="utf-8") as file:
+                self.assertEqual(file.read(), "as it was")
 
     def test_text(self):
         text = self.weir("load", "--repeat", "2", "m").text
