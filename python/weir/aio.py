@@ -137,6 +137,7 @@ async def run(
     progress: Progress = None,
 ) -> dict[Any, Any]:
     """`Plan.run`; ``await plan`` is this without options."""
+    plan.must_fit(budget)
     found: dict[Any, Any] = dict.fromkeys(plan.tags)
     options = {"budget": budget, "timeout": timeout, "stall": stall, "progress": progress}
     arriving = arrivals(plan, **options)  # type: ignore[arg-type]

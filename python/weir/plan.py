@@ -279,6 +279,15 @@ class Plan:
         """Of all that it reads."""
         return self.native.context
 
+    def must_fit(self, budget: int | str | None) -> None:
+        """Raises where what comes out, all of it at once and in weir's memory, is more than the budget."""
+        limit = sizes.parse(budget)
+        if limit < self.nbytes and limit and all(part.array is None for part in self._parts.values()):
+            raise ArgumentError(
+                f"the budget is {limit} bytes, and {self.nbytes} bytes of weir's memory are to be there"
+                " at the end: give more, name a framework, or take them one by one (weir.stream)"
+            )
+
     def run(
         self,
         *,
@@ -288,6 +297,7 @@ class Plan:
         progress: Progress = None,
     ) -> dict[Any, Any]:
         """Carries it out: a dict of arrays by tag, in the order in which they were planned."""
+        self.must_fit(budget)
         found: dict[Any, Any] = dict.fromkeys(self._parts)
         loading = self.start(budget=budget, timeout=timeout, stall=stall, progress=progress)
         loading.into(found)

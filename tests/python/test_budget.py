@@ -104,3 +104,15 @@ def test_a_stream_of_a_framework_that_is_left_early(path):
         return await weir.aio.load(path)
 
     assert len(asyncio.run(main())) == 24
+
+
+def test_what_is_to_be_there_at_the_end_has_to_fit(path):
+    size = 24 * MIB
+    for refused in (size - 1, 1):
+        with pytest.raises(ValueError, match="one by one"):
+            weir.load(path, budget=refused)
+        with pytest.raises(ValueError, match="one by one"):
+            asyncio.run(weir.aio.load(path, budget=refused))
+    assert len(weir.load(path, budget=2 * size)) == len(weir.open(path))
+    # A framework's memory is its own.
+    assert len(weir.load(path, framework="numpy", budget=size // 2)) == len(weir.open(path))
