@@ -34,6 +34,7 @@ struct mount {
 	struct workers workers;
 	char *path;
 	struct site site;
+	int claim; /* of the mount point, until the mount is there */
 	bool mounted;
 };
 
@@ -193,7 +194,7 @@ static int start(struct mount *mount, struct weir_error *err)
 {
 	const struct options *options = mount->options;
 	int ret = site_prepare(options->dir, options->source, options->nonempty, mount->log,
-			       &mount->path, err);
+			       &mount->path, &mount->claim, err);
 
 	if (!ret)
 		ret = make_tree(mount, err);
@@ -232,8 +233,10 @@ int mount_start(const struct options *options, struct log *log, struct mount **o
 	mount->options = options;
 	mount->log = log;
 	mount->workers.ended_fd = -1;
+	mount->claim = -1;
 	umask(0); /* the caller's comes with each request */
 	ret = start(mount, err);
+	site_unclaim(&mount->claim);
 	if (ret) {
 		mount_stop(mount, 0);
 		return ret;

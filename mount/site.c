@@ -9,13 +9,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/error.h"
+#include "base/sys.h"
 #include "io/usrbio/layout.h"
+
+#define CLAIM_NS (5 * NS_PER_SEC)
 
 /* ---- mountinfo ---- */
 
@@ -212,8 +218,36 @@ static bool is_dead(const char *path)
 	return fd < 0 && (errno == ENOTCONN || errno == ECONNABORTED);
 }
 
+/* Who cannot open or lock it mounts all the same: the kernel decides. */
+static int claim_place(const char *path, int *claim, struct weir_error *err)
+{
+	const struct timespec pause = {.tv_nsec = 10 * NS_PER_MS};
+	int64_t deadline = sys_real()->now_ns() + CLAIM_NS;
+
+	*claim = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	while (*claim >= 0 && flock(*claim, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) {
+		if (sys_real()->now_ns() > deadline)
+			return error_set(
+				err, WEIR_CONFLICT, path,
+				"%s: locked by another process, which may be mounting there; "
+				"wait for it, or end it",
+				path);
+		nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
+void site_unclaim(int *claim)
+{
+	if (*claim < 0)
+		return;
+	flock(*claim, LOCK_UN); /* children may have the descriptor, too */
+	close(*claim);
+	*claim = -1;
+}
+
 int site_prepare(const char *dir, const char *source, bool nonempty, struct log *log, char **path,
-		 struct weir_error *err)
+		 int *claim, struct weir_error *err)
 {
 	int ret;
 
@@ -228,5 +262,6 @@ int site_prepare(const char *dir, const char *source, bool nonempty, struct log 
 		if (ret)
 			return ret;
 	}
-	return check_place(*path, source, nonempty, err);
+	ret = claim_place(*path, claim, err);
+	return ret ? ret : check_place(*path, source, nonempty, err);
 }

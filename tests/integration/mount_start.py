@@ -56,6 +56,31 @@ class Start(MountTest):
         self.mount("--nonempty")
         self.assertEqual(read(self.m("file")), b"data")
 
+    def test_of_several_that_begin_together_one_mounts(self):
+        runs = [subprocess.Popen([MOUNT, "--foreground", self.source, self.where], stderr=subprocess.PIPE,
+                                 stdin=subprocess.DEVNULL) for _ in range(6)]
+        self.addCleanup(lambda: [run.kill() for run in runs])
+        end = time.monotonic() + 20
+        while sum(run.poll() is None for run in runs) > 1 and time.monotonic() < end:
+            time.sleep(0.01)
+        self.assertEqual(sum(run.poll() is None for run in runs), 1)
+        with open("/proc/self/mountinfo", "rb") as mounts:
+            self.assertEqual(sum(line.split()[4] == os.fsencode(self.where) for line in mounts), 1)
+        for run in runs:
+            if run.poll() is None:
+                run.terminate()
+                self.assertEqual(run.wait(20), 0)
+            else:
+                self.assertIn(b"is not empty", run.stderr.read())
+            run.stderr.close()
+
+    def test_a_place_that_stays_locked(self):
+        held = os.open(self.where, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        self.assertIn("locked", self.refused(self.source, self.where))
+        os.close(held)
+        self.mount()
+
     def test_SIGTERM_unmounts(self):
         mount = self.mount()
         self.assertIsNotNone(mount_line(self.where))
