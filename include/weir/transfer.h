@@ -41,8 +41,8 @@ struct weir_transfer_opts {
 				* the context has it */
 	int64_t timeout_ns;   /* for all of it; 0 or WEIR_FOREVER: none */
 	int64_t stall_ns; /* without any progress that long it fails with WEIR_TIMEOUT; 0: 60 s */
-	uint64_t request_bytes; /* size of a request, at most 64 MiB, whole blocks where it goes past
-				 * the page cache; of what is there, its most; 0: as the context
+	uint64_t request_bytes; /* size of a request, at most 64 MiB: whole blocks past the page
+				 * cache, the most that is copied from there; 0: as the context
 				 * has it */
 };
 #define WEIR_TRANSFER_OPTS(...)                                                                    \

@@ -41,7 +41,7 @@ struct route {
 
 struct weir_ctx {
 	pid_t pid;
-	bool closed, stuck; /* stuck: its memory is left to what comes back one day */
+	bool closed, stuck;    /* stuck: its memory is left to what comes back one day */
 	const struct sys *sys; /* outlives the context */
 	bool simulated;
 	int library;    /* enum environment_library */
