@@ -234,7 +234,8 @@ const struct verb verb_cp = {
 		"A file is written under a temporary name and gets its own when it is whole; a link of "
 		"that name is replaced, and not what it leads to. Within "
 		"one file system blocks are shared (reflink, else copy_file_range) where that works. "
-		"Links are followed, but for those that lead back to a directory above them. A copy has "
+		"Holes of a local file stay holes; between file systems, pieces of 4 MiB that are all "
+		"hole. Links are followed, but for those that lead back to a directory above them. A copy has "
 		"the rights of its source, less the umask.\n\n"
 		"A copy that was interrupted goes on with `--resume`: files that were finished are "
 		"skipped, others start over.",

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "copies.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "pump.h"
 #include "report.h"
@@ -303,9 +305,18 @@ static int is_finished(const struct copy *copy, const struct copy_how *how, stru
 	return stat.modified_ns >= copy->modified_ns;
 }
 
-/* Shares blocks where the file system can; else moves the bytes. */
+static bool is_hole(void *arg, uint64_t offset, size_t len)
+{
+	off_t data = lseek(*(int *)arg, (off_t)offset, SEEK_DATA);
+
+	return data < 0 ? errno == ENXIO : (uint64_t)data >= offset + len;
+}
+
+/* Shares blocks where the file system can; else moves the bytes, but for holes.  holes: a descriptor that
+ * tells of them, or -1. */
 static int copy_content(const struct copy_how *how, struct weir_object *from,
-			struct weir_object *to, uint64_t size_bytes, struct weir_error *err)
+			struct weir_object *to, uint64_t size_bytes, int holes,
+			struct weir_error *err)
 {
 	struct pump pump = {
 		.ctx = how->ctx,
@@ -313,6 +324,8 @@ static int copy_content(const struct copy_how *how, struct weir_object *from,
 		.from = from,
 		.to = to,
 		.done_bytes = how->done_bytes,
+		.hole = holes >= 0 ? is_hole : NULL,
+		.arg = &holes,
 	};
 	int ret = weir_object_clone(to, from, how->cancel, err);
 
@@ -330,8 +343,11 @@ static int copy_whole(const struct copy *copy, const struct copy_how *how, struc
 	struct weir_object_opts opts = {.size = sizeof(opts), .cancel = how->cancel};
 	struct weir_object_opts new = {.size = sizeof(new), .mode = session_mode(copy->from)};
 	struct weir_object *from = NULL, *to = NULL;
+	int holes = session_open_sparse(copy->from);
 	struct weir_stat stat = {0};
 	int ret = weir_object_open(how->ctx, copy->from, &opts, &from, err);
+
+	new.flags = holes >= 0 ? WEIR_OBJECT_SPARSE : 0;
 
 	/* As it was opened: it may have grown since the walk.  Making the copy is not to be cancelled:
 	 * what it makes is ours to remove, and not some thread's, some time. */
@@ -340,11 +356,13 @@ static int copy_whole(const struct copy *copy, const struct copy_how *how, struc
 	if (!ret)
 		ret = weir_object_create(how->ctx, copy->to, stat.size_bytes, &new, &to, err);
 	if (!ret)
-		ret = copy_content(how, from, to, stat.size_bytes, err);
+		ret = copy_content(how, from, to, stat.size_bytes, holes, err);
 	if (!ret)
 		ret = weir_object_commit(to, WEIR_DURABLE_NO, err);
 	weir_object_unref(to);
 	weir_object_unref(from);
+	if (holes >= 0)
+		close(holes);
 	return ret;
 }
 

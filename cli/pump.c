@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pump.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 
 #include "report.h"
@@ -19,6 +18,7 @@ struct slot {
 	char *memory;                   /* part of pumping.memory */
 	struct weir_transfer *transfer; /* owned while it is under way */
 	size_t len;
+	bool hole; /* neither read nor written */
 };
 
 struct pumping {
@@ -93,6 +93,9 @@ static int start_fill(struct pumping *pumping, uint64_t piece, struct weir_error
 	if (ret)
 		return ret;
 	slot->len = pump->size - at < PIECE ? (size_t)(pump->size - at) : PIECE;
+	slot->hole = pump->hole && pump->hole(pump->arg, at, slot->len);
+	if (slot->hole)
+		return 0;
 	if (!pump->from) {
 		pump->fill(pump->arg, at, slot->memory, slot->len);
 		return 0;
@@ -116,6 +119,8 @@ static int start_drain(struct pumping *pumping, uint64_t piece, struct weir_erro
 	if (pump->done_bytes)
 		atomic_fetch_add_explicit(pump->done_bytes, slot->len, memory_order_relaxed);
 	tick(pump);
+	if (slot->hole)
+		return 0;
 	if (!pump->to)
 		return pump->drain(pump->arg, slot->memory, slot->len, err);
 	ret = weir_plan_create(pump->ctx, &plan, err);

@@ -13,6 +13,7 @@
 #define CLI_PUMP_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 
 #include "weir/weir.h"
 
@@ -22,6 +23,9 @@ struct pump {
 
 	struct weir_object *from; /* borrowed; or NULL and: */
 	void (*fill)(void *arg, uint64_t offset, void *to, size_t len);
+
+	/* Of a range of `from`: is it all zeroes, and need not be moved?  NULL: nothing is. */
+	bool (*hole)(void *arg, uint64_t offset, size_t len);
 
 	struct weir_object *to; /* borrowed; or NULL and: */
 	int (*drain)(void *arg, const void *data, size_t len, struct weir_error *err);

@@ -155,6 +155,21 @@ unsigned session_mode(const char *uri)
 	return known ? (st.st_mode & 0777) | S_IRUSR : 0;
 }
 
+int session_open_sparse(const char *uri)
+{
+	char *path = session_path(uri);
+	int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK) : -1;
+	struct stat st;
+
+	free(path);
+	if (fd >= 0 && (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) ||
+			st.st_blocks >= (st.st_size + 511) / 512)) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
 int session_restrict(const char *uri, unsigned mode, struct weir_error *err)
 {
 	char *path = session_path(uri);

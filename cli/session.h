@@ -39,6 +39,9 @@ char *session_join(const char *dir, const char *name);
 /* The rights of a local file or directory, its owner's to read among them; 0: they are not to be had. */
 unsigned session_mode(const char *uri);
 
+/* A local file that has holes, opened for asking where they are; -1: none, or nobody tells. */
+int session_open_sparse(const char *uri);
+
 /* Takes rights away from a directory that was just made: all but these and its owner's. */
 int session_restrict(const char *uri, unsigned mode, struct weir_error *err);
 

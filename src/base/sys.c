@@ -118,6 +118,7 @@ static const struct sys real = {
 	.statfs = statfs,
 	.ftruncate = ftruncate,
 	.fallocate = fallocate,
+	.lseek = lseek,
 	.fchmod = fchmod,
 	.fdatasync = fdatasync,
 	.fsync = fsync,

@@ -40,6 +40,7 @@ struct sys {
 	int (*fstatfs)(int fd, struct statfs *out);
 	int (*statfs)(const char *path, struct statfs *out);
 	int (*ftruncate)(int fd, off_t len);
+	off_t (*lseek)(int fd, off_t off, int whence);
 	int (*fallocate)(int fd, int mode, off_t off, off_t len);
 	int (*fchmod)(int fd, mode_t mode);
 	int (*fdatasync)(int fd);

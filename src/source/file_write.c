@@ -230,16 +230,17 @@ static bool too_large(const struct sys *sys, int fd, uint64_t size_bytes)
 }
 
 /* 0 or an errno.  A file system that cannot reserve says so when it is full. */
-static int reserve(const struct sys *sys, int fd, uint64_t size_bytes)
+static int reserve(const struct sys *sys, int fd, uint64_t size_bytes, bool sparse)
 {
 	int ret;
 
 	if (size_bytes == 0)
 		return 0;
-	if (too_large(sys, fd, size_bytes))
+	if (!sparse && too_large(sys, fd, size_bytes))
 		return ENOSPC;
 	do
-		ret = sys->fallocate(fd, 0, 0, (off_t)size_bytes) ? errno : 0;
+		ret = sparse ? EOPNOTSUPP
+			     : (sys->fallocate(fd, 0, 0, (off_t)size_bytes) ? errno : 0);
 	while (ret == EINTR);
 	if (ret != EOPNOTSUPP && ret != ENOSYS)
 		return ret;
@@ -250,7 +251,7 @@ static int reserve(const struct sys *sys, int fd, uint64_t size_bytes)
  * Above the limit of file sizes the kernel also sends SIGXFSZ, to the thread that asked, and by default
  * that ends the program.  This may be the caller's thread, so the signal is held back and taken away.
  */
-static int reserve_quietly(const struct sys *sys, int fd, uint64_t size_bytes)
+static int reserve_quietly(const struct sys *sys, int fd, uint64_t size_bytes, bool sparse)
 {
 	const struct timespec at_once = {0};
 	sigset_t limit, before, pending;
@@ -262,7 +263,7 @@ static int reserve_quietly(const struct sys *sys, int fd, uint64_t size_bytes)
 	sigpending(&pending);
 	was_pending = sigismember(&pending, SIGXFSZ) == 1;
 	pthread_sigmask(SIG_BLOCK, &limit, &before);
-	ret = reserve(sys, fd, size_bytes);
+	ret = reserve(sys, fd, size_bytes, sparse);
 	if (ret == EFBIG && !was_pending)
 		while (sigtimedwait(&limit, NULL, &at_once) < 0 && errno == EINTR)
 			;
@@ -272,7 +273,7 @@ static int reserve_quietly(const struct sys *sys, int fd, uint64_t size_bytes)
 
 /* ---- Create, clone ---- */
 
-static int fill(struct file_object *file, uint64_t size_bytes, struct weir_error *err)
+static int fill(struct file_object *file, uint64_t size_bytes, bool sparse, struct weir_error *err)
 {
 	const struct sys *sys = file_sys(file);
 	const char *uri = file->object.uri;
@@ -286,7 +287,7 @@ static int fill(struct file_object *file, uint64_t size_bytes, struct weir_error
 	if (ret)
 		return error_sys(err, ret, uri, "%s: cannot stat its temporary", uri);
 	file_set_version(file, &stx);
-	ret = reserve_quietly(sys, file->fd, size_bytes);
+	ret = reserve_quietly(sys, file->fd, size_bytes, sparse);
 	if (ret)
 		return error_sys(err, ret, uri, "%s: no room for %llu bytes", uri,
 				 (unsigned long long)size_bytes);
@@ -321,7 +322,7 @@ int file_create(struct source *source, const char *path, const char *uri, uint64
 		return ret;
 	}
 	file->draft = draft;
-	ret = fill(file, size_bytes, err);
+	ret = fill(file, size_bytes, (how->flags & WEIR_OBJECT_SPARSE) != 0, err);
 	if (ret) {
 		file_close(&file->object);
 		return ret;
@@ -330,28 +331,53 @@ int file_create(struct source *source, const char *path, const char *uri, uint64
 	return 0;
 }
 
-/* In the kernel; 0, or an errno: EXDEV and the like where it cannot be done from the start. */
-static int copy_range(const struct sys *sys, int from, int to, uint64_t size_bytes,
+/* In the kernel; 0, or an errno: EXDEV and the like where it cannot be done from the start (!*moved). */
+static int copy_range(const struct sys *sys, int from, int to, off_t at, off_t end, bool *moved,
 		      const struct source_pace *pace)
 {
-	uint64_t done = 0;
-
-	while (done < size_bytes) {
-		off_t from_at = (off_t)done, to_at = (off_t)done;
-		ssize_t got = sys->copy_file_range(
-			from, &from_at, to, &to_at,
-			(size_t)min_of(size_bytes - done, (uint64_t)COPY_BYTES), 0);
+	while (at < end) {
+		off_t from_at = at, to_at = at;
+		ssize_t got = sys->copy_file_range(from, &from_at, to, &to_at,
+						   min_of((size_t)(end - at), COPY_BYTES), 0);
 
 		if (got > 0)
-			done += (uint64_t)got;
+			at += got;
 		else if (got == 0)
 			return ENODATA;
 		else if (errno != EINTR && errno != EAGAIN)
-			return done ? (errno == EXDEV ? EIO : errno) : errno;
+			return *moved && errno == EXDEV ? EIO : errno;
+		*moved = *moved || got > 0;
 		if (pace && !pace->go_on(pace->arg))
 			return ECANCELED;
 	}
 	return 0;
+}
+
+/* What is no hole, as far as the file system tells; the descriptor's offset, which others may share, is
+ * put back. */
+static int copy_data(const struct sys *sys, int from, int to, off_t size,
+		     const struct source_pace *pace)
+{
+	off_t before = sys->lseek(from, 0, SEEK_CUR), at = 0;
+	bool moved = false;
+	int ret = 0;
+
+	while (ret == 0 && at < size) {
+		off_t data = sys->lseek(from, at, SEEK_DATA), hole;
+
+		if (data < 0 && errno == ENXIO)
+			break; /* nothing but a hole up to the end */
+		hole = data < 0 ? data : sys->lseek(from, data, SEEK_HOLE);
+		if (hole < 0) {
+			data = at;
+			hole = size;
+		}
+		at = min_of(hole, size);
+		ret = copy_range(sys, from, to, data, at, &moved, pace);
+	}
+	if (before >= 0)
+		sys->lseek(from, before, SEEK_SET);
+	return ret;
 }
 
 static bool impossible_here(int os_errno)
@@ -371,7 +397,8 @@ static int fill_from(struct file_object *target, struct file_object *origin,
 	if (ret)
 		return ret;
 	if (sys->clone_file(target->fd, origin->fd) != 0)
-		ret = copy_range(sys, origin->fd, target->fd, target->object.size_bytes, pace);
+		ret = copy_data(sys, origin->fd, target->fd, (off_t)target->object.size_bytes,
+				pace);
 	file_drop(origin);
 	return ret;
 }

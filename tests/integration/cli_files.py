@@ -4,6 +4,7 @@
 import json
 import os
 import subprocess
+import tempfile
 import time
 
 from cli_lib import CliTest, WEIR, main, some
@@ -191,6 +192,45 @@ class Cp(CliTest):
         self.weir("cp", "-r", "from", "to")
         self.holds("to", {**self.files, "link": self.files["a"]})
         self.assertFalse(os.path.islink(self.path("to", "link")))
+
+
+class SparseCp(CliTest):
+    SIZE, DATA = 64 << 20, [(1 << 20, 4096), (40 << 20, 70000)]
+
+    def sparse(self, path):
+        with open(path, "wb") as to:
+            to.truncate(self.SIZE)
+            for at, size in self.DATA:
+                to.seek(at)
+                to.write(some(size))
+        return path
+
+    def check(self, source, target):
+        self.weir("cp", "--checksum", source, target)
+        stat = os.stat(os.path.join(self.dir, target))
+        self.assertEqual(stat.st_size, self.SIZE)
+        self.assertLess(stat.st_blocks * 512, 9 << 20)
+        subprocess.run(["cmp", source, target], check=True, cwd=self.dir)
+
+    def test_holes_stay_holes_within_a_file_system(self):
+        self.check(self.sparse(self.path("a")), "b")
+
+    def test_holes_stay_holes_between_file_systems(self):
+        with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+            if os.stat(other).st_dev == os.stat(self.dir).st_dev:
+                self.skipTest("one file system")
+            self.check(self.sparse(os.path.join(other, "a")), "b")
+            self.check(self.sparse(self.path("c")), os.path.join(other, "d"))
+
+    def test_a_file_of_holes_may_be_larger_than_what_is_free(self):
+        size = max(os.statvfs(self.dir).f_bavail * os.statvfs(self.dir).f_frsize * 2, 1 << 30)
+        with open(self.path("large"), "wb") as to:
+            try:
+                to.truncate(size)
+            except OSError:
+                self.skipTest("no file is so large here")
+        self.weir("cp", "large", "copy")
+        self.assertEqual(os.stat(self.path("copy")).st_size, size)
 
 
 class Doctor(CliTest):
