@@ -41,8 +41,8 @@ enum weir_object_flags {
 					 * never quietly as a file */
 	WEIR_OBJECT_NO_CACHED = 1u << 3, /* weir_stat() leaves cached_bytes unknown: it would have
 					 * to open the file, which a file server is asked for */
-	WEIR_OBJECT_SPARSE = 1u << 4,    /* weir_object_create() reserves no room: what is not written
-					 * stays a hole, where the store has holes */
+	WEIR_OBJECT_SPARSE = 1u << 4,    /* weir_object_create() reserves no room: what
+					  * nobody writes stays a hole, where it can */
 };
 
 struct weir_object_opts {
