@@ -21,9 +21,9 @@
 #define COUNTED __attribute__((noinline, noclone))
 #endif
 
-#define SHARDS     100
-#define TENSORS    16
-#define EACH_BYTES 4096
+#define SHARDS     100u
+#define TENSORS    16u
+#define EACH_BYTES 4096u
 #define TEXT       (1u << 20)
 
 static char folder[] = "/tmp/weir-budget-XXXXXX";
