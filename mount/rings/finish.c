@@ -16,7 +16,7 @@
 #include "mount/rings/server.h"
 
 /* Results without a post, while more are under way. */
-#define OWED_MOST 40
+#define OWED_MOST 64
 /* With so many under way the next result is never far, and nobody misses the last one for a moment. */
 #define DEEP      16
 
