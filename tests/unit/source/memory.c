@@ -318,7 +318,7 @@ static void *wake_later(void *arg)
 
 static void a_threaded_lane_waits(void)
 {
-	struct memory_behaviour behaviour = {.latency_ns = 30 * MS};
+	struct memory_behaviour behaviour = {.latency_ns = 300 * MS};
 	struct source_object *object;
 	struct request request;
 	pthread_t thread;
@@ -336,7 +336,7 @@ static void a_threaded_lane_waits(void)
 	check(!reap_one(lane, start + 10 * MS));
 	check(sys.now_ns() >= start + 10 * MS);
 	check(reap_one(lane, NEVER) == &request);
-	check(sys.now_ns() >= start + 30 * MS);
+	check(sys.now_ns() >= start + 300 * MS);
 	/* Nothing under way: only a wake ends it. */
 	check_int(thread_start(&sys, &thread, "wake", wake_later, lane, NULL), 0);
 	check(!reap_one(lane, NEVER));
