@@ -11,7 +11,8 @@ import subprocess
 import time
 import unittest
 
-from mount_lib import (LIBC, MOUNT, READ_WRITE, ROOT, MountTest, call, errno_of, main, mount_line, read, write)
+from mount_lib import (LIBC, MOUNT, READ_WRITE, ROOT, MountTest, call, environment, errno_of, main, mount_line, read,
+                       write)
 
 GET_MOUNT_NAME, GET_PATH_OFFSET, GET_MAGIC, GET_VERSION = 0x80206800, 0x80046801, 0x80046802, 0x80046803
 FSYNC = 0x8004680b
@@ -58,7 +59,7 @@ class Start(MountTest):
 
     def test_of_several_that_begin_together_one_mounts(self):
         runs = [subprocess.Popen([MOUNT, "--foreground", self.source, self.where], stderr=subprocess.PIPE,
-                                 stdin=subprocess.DEVNULL) for _ in range(6)]
+                                 stdin=subprocess.DEVNULL, env=environment()) for _ in range(6)]
         self.addCleanup(lambda: [run.kill() for run in runs])
         end = time.monotonic() + 20
         while sum(run.poll() is None for run in runs) > 1 and time.monotonic() < end:

@@ -156,6 +156,7 @@ static void a_cancel_flag_ends_both_forms(void)
 	struct weir_object_opts opts = {.size = sizeof(opts), .timeout_ns = WEIR_FOREVER};
 	struct weir_request *request;
 	struct weir_object *object;
+	struct weir_counters counters;
 	struct weir_done done;
 
 	begin(true);
@@ -167,6 +168,9 @@ static void a_cancel_flag_ends_both_forms(void)
 	check_int(weir_object_open_finish(request, &object, &err), WEIR_CANCELLED);
 	check_int(weir_object_open(ctx, "/etc/hostname", &opts, &object, &err), WEIR_CANCELLED);
 	check_int(write(hang_pipe[1], "xxxx", 4), 4);
+	do
+		weir_ctx_counters(ctx, &counters);
+	while (counters.stuck);
 	end();
 	weir_cancel_destroy(opts.cancel);
 }
