@@ -247,6 +247,12 @@ static void call_init(struct helper_call *call)
 	call->posted = 0;
 }
 
+/* Before anybody begins it: else it could be done before its waiter looks. */
+static bool is_cancelled(const struct helper_call *call, const struct weir_cancel *cancel)
+{
+	return cancel && !call->heeds && atomic_load_explicit(&cancel->fired, memory_order_relaxed);
+}
+
 int helper_run(struct helpers *helpers, struct helper_call *call, const char *what,
 	       int64_t timeout_ns, struct weir_cancel *cancel,
 	       void (*taken)(struct helper_call *call, void *arg), void *arg,
@@ -255,6 +261,10 @@ int helper_run(struct helpers *helpers, struct helper_call *call, const char *wh
 	int ret = 0;
 
 	call_init(call);
+	if (is_cancelled(call, cancel)) {
+		call->free(call);
+		return error_set(err, WEIR_CANCELLED, what, "%s: cancelled", what);
+	}
 	if (helpers->simulated)
 		call->result = call->run(call);
 	else
@@ -368,7 +378,10 @@ int helper_start(struct helpers *helpers, struct helper_call *call, int64_t time
 	call->seen_progress = 0;
 	call->deadline_ns = deadline_after(helpers->sys, timeout_ns);
 	call->cancel = cancel;
-	if (helpers->simulated) {
+	if (is_cancelled(call, cancel)) {
+		call->result = WEIR_CANCELLED;
+		call->returned = true;
+	} else if (helpers->simulated) {
 		call->result = call->run(call);
 		call->returned = true;
 	}

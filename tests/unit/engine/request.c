@@ -175,6 +175,31 @@ static void a_cancel_flag_ends_both_forms(void)
 	weir_cancel_destroy(opts.cancel);
 }
 
+/* Not even what could be done before anybody looks. */
+static void a_flag_that_was_fired_before_lets_nothing_begin(void)
+{
+	struct weir_object_opts opts = {.size = sizeof(opts), .timeout_ns = WEIR_FOREVER};
+	struct weir_request *request;
+	struct weir_object *object;
+	struct weir_done done;
+
+	begin(false);
+	check_int(weir_cancel_create(ctx, &opts.cancel, &err), 0);
+	weir_cancel_fire(opts.cancel);
+	for (int i = 0; i < 200; i++) {
+		check_int(weir_object_open_start(ctx, "/etc/hostname", &opts, queue, 9, &request,
+						 &err),
+			  0);
+		check_int(weir_queue_wait(queue, &done, 1, WEIR_FOREVER, &err), 1);
+		check_int(done.status, WEIR_CANCELLED);
+		check_int(weir_object_open_finish(request, &object, &err), WEIR_CANCELLED);
+		check_int(weir_object_open(ctx, "/etc/hostname", &opts, &object, &err),
+			  WEIR_CANCELLED);
+	}
+	end();
+	weir_cancel_destroy(opts.cancel);
+}
+
 /* A copy in the kernel is long at work, and ends only between two of its pieces. */
 static ssize_t copy_slowly(int from, off_t *from_at, int to, off_t *to_at, size_t length,
 			   unsigned flags)
@@ -231,6 +256,7 @@ int main(int argc, char **argv)
 		TEST(an_open_that_hangs_ends_at_its_deadline),
 		TEST(finishing_early_cancels_and_closes_what_comes_late),
 		TEST(a_cancel_flag_ends_both_forms),
+		TEST(a_flag_that_was_fired_before_lets_nothing_begin),
 		TEST(a_cancelled_clone_has_ended_when_it_returns),
 	};
 
