@@ -33,8 +33,9 @@ static void object_dealloc(PyObject *object)
 	Py_DECREF(type);
 }
 
-static PyObject *open_with(struct native_state *state, struct native_context *context,
-			   PyObject *uri, const struct weir_object_opts *opts)
+/* Opens the one that is there, or with a size makes a new one. */
+static PyObject *object_at(struct native_state *state, struct native_context *context,
+			   PyObject *uri, const uint64_t *size, const struct weir_object_opts *opts)
 {
 	struct weir_error err = WEIR_ERROR_INIT;
 	struct weir_object *object = NULL;
@@ -44,24 +45,8 @@ static PyObject *open_with(struct native_state *state, struct native_context *co
 	if (!native_enter(context))
 		return NULL;
 	Py_BEGIN_ALLOW_THREADS
-	ret = weir_object_open(context->ctx, path, opts, &object, &err);
-	Py_END_ALLOW_THREADS
-	native_leave(context);
-	return ret < 0 ? native_raise(state, &err) : (PyObject *)wrap(state, context, object);
-}
-
-static PyObject *create_with(struct native_state *state, struct native_context *context,
-			     PyObject *uri, uint64_t size, const struct weir_object_opts *opts)
-{
-	struct weir_error err = WEIR_ERROR_INIT;
-	struct weir_object *object = NULL;
-	const char *path = PyBytes_AsString(uri);
-	int ret;
-
-	if (!native_enter(context))
-		return NULL;
-	Py_BEGIN_ALLOW_THREADS
-	ret = weir_object_create(context->ctx, path, size, opts, &object, &err);
+	ret = size ? weir_object_create(context->ctx, path, *size, opts, &object, &err)
+		   : weir_object_open(context->ctx, path, opts, &object, &err);
 	Py_END_ALLOW_THREADS
 	native_leave(context);
 	return ret < 0 ? native_raise(state, &err) : (PyObject *)wrap(state, context, object);
@@ -87,7 +72,7 @@ PyObject *native_open_object(PyObject *module, PyObject *args, PyObject *kwargs)
 	opts.flags = live ? WEIR_OBJECT_LIVE : 0u;
 	context = native_context_of(state, asked);
 	if (context) {
-		object = open_with(state, context, bytes, &opts);
+		object = object_at(state, context, bytes, NULL, &opts);
 		Py_DECREF((PyObject *)context);
 	}
 	Py_DECREF(bytes);
@@ -111,7 +96,7 @@ PyObject *native_create_object(PyObject *module, PyObject *args, PyObject *kwarg
 		return NULL;
 	context = native_context_of(state, asked);
 	if (context) {
-		object = create_with(state, context, bytes, size, &opts);
+		object = object_at(state, context, bytes, &size, &opts);
 		Py_DECREF((PyObject *)context);
 	}
 	Py_DECREF(bytes);

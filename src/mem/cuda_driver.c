@@ -21,16 +21,32 @@ static const char *real_why(void)
 	return dlerror();
 }
 
-static const struct cuda_loader real_loader = {real_open, dlsym, real_why};
+const struct cuda_loader cuda_loader_real = {real_open, dlsym, real_why};
 
-static const struct {
-	const char *symbol;
-	size_t at; /* in the table */
-} functions[] = {
+static const struct cuda_symbol functions[] = {
 #define CUDA_ENTRY(name, symbol, arguments) {symbol, offsetof(struct cuda_driver, name)},
 	CUDA_FUNCTIONS(CUDA_ENTRY)
 #undef CUDA_ENTRY
 };
+
+/* A function's address is data to the linker, and memcpy() minds that least. */
+void cuda_put(void *table, size_t at, void *function)
+{
+	memcpy((char *)table + at, &function, sizeof(function));
+}
+
+const char *cuda_fill(const struct cuda_loader *loader, void *library,
+		      const struct cuda_symbol *symbols, size_t count, void *table)
+{
+	for (size_t i = 0; i < count; i++) {
+		void *function = loader->symbol(library, symbols[i].name);
+
+		if (!function)
+			return symbols[i].name;
+		cuda_put(table, symbols[i].at, function);
+	}
+	return NULL;
+}
 
 bool cuda_driver_found(void)
 {
@@ -54,14 +70,14 @@ bool cuda_driver_is_open(void)
 int cuda_driver_load(const struct cuda_loader *loader, struct cuda_driver *out,
 		     struct weir_error *err)
 {
-	const char *why;
+	const char *why, *missing;
 	void *library;
 
 	if (!loader && getauxval(AT_SECURE))
 		return error_set(err, WEIR_UNSUPPORTED, NULL,
 				 "CUDA: " LIBRARY " is not opened in a process with raised "
 				 "privileges");
-	loader = loader ? loader : &real_loader;
+	loader = loader ? loader : &cuda_loader_real;
 	library = loader->open(LIBRARY);
 	if (!library) {
 		why = loader->why ? loader->why() : NULL;
@@ -70,17 +86,11 @@ int cuda_driver_load(const struct cuda_loader *loader, struct cuda_driver *out,
 				 "into host memory",
 				 why ? why : LIBRARY " cannot be opened");
 	}
-	for (size_t i = 0; i < array_size(functions); i++) {
-		void *function = loader->symbol(library, functions[i].symbol);
-
-		if (!function)
-			return error_set(err, WEIR_UNSUPPORTED, NULL,
-					 "CUDA: " LIBRARY " has no %s: the driver of the GPU is "
-					 "too old (CUDA %d.%d is the oldest that is used)",
-					 functions[i].symbol, CUDA_DRIVER_MIN / 1000,
-					 CUDA_DRIVER_MIN % 1000 / 10);
-		/* A function's address is data to the linker, and memcpy() minds that least. */
-		memcpy((char *)out + functions[i].at, &function, sizeof(function));
-	}
+	missing = cuda_fill(loader, library, functions, array_size(functions), out);
+	if (missing)
+		return error_set(err, WEIR_UNSUPPORTED, NULL,
+				 "CUDA: " LIBRARY " has no %s: the driver of the GPU is too old "
+				 "(CUDA %d.%d is the oldest that is used)",
+				 missing, CUDA_DRIVER_MIN / 1000, CUDA_DRIVER_MIN % 1000 / 10);
 	return 0;
 }

@@ -139,6 +139,19 @@ struct cuda_loader {
 	void *(*symbol)(void *library, const char *name);
 	const char *(*why)(void); /* of the last failure; may be NULL */
 };
+extern const struct cuda_loader cuda_loader_real;
+
+/* A function, and its place in a table; for other libraries of the same maker, too. */
+struct cuda_symbol {
+	const char *name;
+	size_t at;
+};
+
+void cuda_put(void *table, size_t at, void *function);
+
+/* All of them; the name of the first that the library lacks, or NULL. */
+must_use const char *cuda_fill(const struct cuda_loader *loader, void *library,
+			       const struct cuda_symbol *symbols, size_t count, void *table);
 
 /*
  * Fills the table.  loader NULL: the dynamic linker, by fixed names only, and not at all in a process with

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mem/cufile.h"
 
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,45 +15,23 @@
 
 /* ---- The library ---- */
 
-static void *real_open(const char *name)
-{
-	return dlopen(name, RTLD_NOW | RTLD_LOCAL);
-}
-
-static const char *real_why(void)
-{
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): glibc has one answer per thread */
-	return dlerror();
-}
-
-static const struct cuda_loader real_loader = {real_open, dlsym, real_why};
-
-static const struct {
-	const char *symbol;
-	size_t at; /* in the table */
-} functions[] = {
+static const struct cuda_symbol functions[] = {
 #define CUFILE_ENTRY(answer, name, symbol, arguments)                                              \
 	{symbol, offsetof(struct cufile_driver, name)},
 	CUFILE_FUNCTIONS(CUFILE_ENTRY)
 #undef CUFILE_ENTRY
 };
 
-/* A function's address is data to the linker, and memcpy() minds that least. */
-static void put(struct cufile_driver *out, size_t at, void *function)
-{
-	memcpy((char *)out + at, &function, sizeof(function));
-}
-
 int cufile_load(const struct cuda_loader *loader, struct cufile_driver *out, struct weir_error *err)
 {
-	const char *why;
+	const char *why, *missing;
 	void *library, *better;
 
 	if (!loader && getauxval(AT_SECURE))
 		return error_set(err, WEIR_UNSUPPORTED, NULL,
 				 "cuFile: its library is not opened in a process with raised "
 				 "privileges");
-	loader = loader ? loader : &real_loader;
+	loader = loader ? loader : &cuda_loader_real;
 	library = loader->open("libcufile.so.0");
 	if (!library)
 		library = loader->open("libcufile.so");
@@ -63,21 +40,16 @@ int cufile_load(const struct cuda_loader *loader, struct cufile_driver *out, str
 		return error_set(err, WEIR_UNSUPPORTED, NULL, "cuFile is not there: %s",
 				 why ? why : "libcufile.so.0 cannot be opened");
 	}
-	for (size_t i = 0; i < array_size(functions); i++) {
-		void *function = loader->symbol(library, functions[i].symbol);
-
-		if (!function)
-			return error_set(err, WEIR_UNSUPPORTED, NULL,
-					 "cuFile: the library has no %s: it is none, or too old",
-					 functions[i].symbol);
-		put(out, functions[i].at, function);
-	}
+	missing = cuda_fill(loader, library, functions, array_size(functions), out);
+	if (missing)
+		return error_set(err, WEIR_UNSUPPORTED, NULL,
+				 "cuFile: the library has no %s: it is none, or too old", missing);
 	/* The later of two that close: it counts who opened. */
 	better = loader->symbol(library, "cuFileDriverClose_v2");
 	if (better)
-		put(out, offsetof(struct cufile_driver, driver_close), better);
-	put(out, offsetof(struct cufile_driver, version),
-	    loader->symbol(library, "cuFileGetVersion"));
+		cuda_put(out, offsetof(struct cufile_driver, driver_close), better);
+	cuda_put(out, offsetof(struct cufile_driver, version),
+		 loader->symbol(library, "cuFileGetVersion"));
 	return 0;
 }
 

@@ -360,16 +360,21 @@ static void wait_running(void)
 	} while (counts.running == 0);
 }
 
+static struct weir_transfer *begin_one_that_hangs(const struct weir_transfer_opts *opts)
+{
+	start(NULL, WEIR_CUFILE_ON);
+	check(carry_until_used());
+	fake_cufile_hang(true);
+	return begin(0, SIZE, at, opts);
+}
+
 static void PR_26_memory_is_lent_while_a_read_hangs(void)
 {
 	struct weir_transfer_opts opts = {.size = sizeof(opts), .timeout_ns = 50 * NS_PER_MS};
 	struct weir_transfer *transfer;
 	struct weir_done done;
 
-	start(NULL, WEIR_CUFILE_ON);
-	check(carry_until_used());
-	fake_cufile_hang(true);
-	transfer = begin(0, SIZE, at, &opts);
+	transfer = begin_one_that_hangs(&opts);
 	check_int(weir_transfer_wait(transfer, &done, 1, 20 * NS_PER_SEC, &err), 1);
 	check_int(done.status, WEIR_TIMEOUT);
 	check(done.flags & WEIR_DONE_LENT);
@@ -386,10 +391,7 @@ static void PR_26_guarded_memory_is_not_written_once_it_settled(void)
 	struct weir_transfer *transfer;
 	struct weir_done done;
 
-	start(NULL, WEIR_CUFILE_ON);
-	check(carry_until_used());
-	fake_cufile_hang(true);
-	transfer = begin(0, SIZE, at, &opts);
+	transfer = begin_one_that_hangs(&opts);
 	wait_running();
 	usleep(100000);
 	fake_cufile_hang(false);
@@ -410,10 +412,7 @@ static void PR_26_a_transfer_that_hangs_is_abandoned(void)
 	struct weir_transfer *transfer;
 	struct weir_done done;
 
-	start(NULL, WEIR_CUFILE_ON);
-	check(carry_until_used());
-	fake_cufile_hang(true);
-	transfer = begin(0, SIZE, at, &opts);
+	transfer = begin_one_that_hangs(&opts);
 	check_int(weir_transfer_wait(transfer, &done, 1, 20 * NS_PER_SEC, &err), 1);
 	check_int(weir_transfer_abandon(transfer, &err), 0);
 	usleep(20000);

@@ -302,10 +302,9 @@ static void *trim_elsewhere(void *arg)
 	return NULL;
 }
 
-/* Another thread's trim leaves what is pinned to the pinner, and waits for him. */
-static void a_trim_elsewhere_waits_for_the_pinner(void)
+/* Six units are pinned and given back; another thread is at trimming them. */
+static pthread_t trim_of_what_is_pinned(struct other *other)
 {
-	struct other other = {0};
 	struct pool_pinned row;
 	pthread_t thread;
 	char *at;
@@ -314,7 +313,16 @@ static void a_trim_elsewhere_waits_for_the_pinner(void)
 	at = take_kept(6);
 	check(pool_pin(pool, at, 1, true, &row));
 	drop(at, 6);
-	check_int(pthread_create(&thread, NULL, trim_elsewhere, &other), 0);
+	check_int(pthread_create(&thread, NULL, trim_elsewhere, other), 0);
+	return thread;
+}
+
+/* Another thread's trim leaves what is pinned to the pinner, and waits for him. */
+static void a_trim_elsewhere_waits_for_the_pinner(void)
+{
+	struct other other = {0};
+	pthread_t thread = trim_of_what_is_pinned(&other);
+
 	while (atomic_load(&woken) == 0)
 		;
 	check_int(pinned_units(), 6);
@@ -329,15 +337,8 @@ static void a_trim_elsewhere_waits_for_the_pinner(void)
 static void a_trim_does_not_wait_for_ever(void)
 {
 	struct other other = {0};
-	struct pool_pinned row;
-	pthread_t thread;
-	char *at;
+	pthread_t thread = trim_of_what_is_pinned(&other);
 
-	begin(UINT64_MAX);
-	at = take_kept(6);
-	check(pool_pin(pool, at, 1, true, &row));
-	drop(at, 6);
-	check_int(pthread_create(&thread, NULL, trim_elsewhere, &other), 0);
 	pthread_join(thread, NULL); /* a second later */
 	check_int(other.trimmed, 0);
 	check_int(pinned_units(), 6);
@@ -349,15 +350,8 @@ static void a_trim_does_not_wait_for_ever(void)
 static void the_end_of_the_pinner_answers(void)
 {
 	struct other other = {0};
-	struct pool_pinned row;
-	pthread_t thread;
-	char *at;
+	pthread_t thread = trim_of_what_is_pinned(&other);
 
-	begin(UINT64_MAX);
-	at = take_kept(6);
-	check(pool_pin(pool, at, 1, true, &row));
-	drop(at, 6);
-	check_int(pthread_create(&thread, NULL, trim_elsewhere, &other), 0);
 	while (atomic_load(&woken) == 0)
 		;
 	pool_pins_end(pool);
