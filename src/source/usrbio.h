@@ -195,6 +195,7 @@ struct usrbio_lane_ring {
 	bool for_read;
 	uint32_t flying; /* the driving thread's, as the next */
 	bool unposted;
+	bool full; /* refused a request since the parked ones were last tried */
 
 	/* Under the source's lock. */
 	enum usrbio_ring_state state;
@@ -272,7 +273,10 @@ enum usrbio_answer usrbio_flight_start(struct usrbio_lane *lane, struct usrbio_f
 /* Rings the bells of what was put in. */
 void usrbio_rings_post(struct usrbio_lane *lane);
 
-/* Takes what has come out; waits until the deadline where something flies. */
+/* Is there a ring to look at: with requests in it, or one that had no room for more? */
+bool usrbio_rings_due(const struct usrbio_lane *lane);
+
+/* Takes what has come out; waits until the deadline where something flies, and a moment for room. */
 void usrbio_rings_collect(struct usrbio_lane *lane, int64_t deadline_ns);
 
 /* Is the version of what landed known to be the right one?  Else it is asked for. */

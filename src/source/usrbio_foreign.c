@@ -63,6 +63,7 @@ struct foreign_ring {
 	int dead; /* 0, -ENOTCONN or -EPROTO */
 	bool watching;
 	int64_t quiet_since; /* 0: not */
+	bool full;           /* it had no place for the last request */
 	uint32_t entries, flying;
 	uint32_t *free; /* numbers that do not fly: entries - flying of them */
 	struct asked asked[];
@@ -249,6 +250,7 @@ static int prepare(struct driver_ring *base, const struct driver_io *io)
 	ret = ring->by->calls.prep_io(&ring->ior, (const struct hf3fs_iov *)(void *)io->iov,
 				      ring->ior.for_read, io->memory, io->file, what->file_offset,
 				      what->length, tag_of(number));
+	ring->full = ret == -EAGAIN;
 	if (ret < 0)
 		return ret;
 	ring->asked[number] = (struct asked){.userdata = what->userdata,
@@ -349,11 +351,13 @@ static int give_back(struct foreign_ring *ring, struct usrbio_cqe *out, int max)
 
 static void note_quiet(struct foreign_ring *ring, int64_t now)
 {
-	if (!ring->flying)
+	bool awaited = ring->flying || ring->full;
+
+	if (!awaited)
 		stop_watching(ring);
 	else if (!ring->quiet_since)
 		ring->quiet_since = now;
-	if (ring->flying && !ring->watching && now - ring->quiet_since >= QUIET_NS) {
+	if (awaited && !ring->watching && now - ring->quiet_since >= QUIET_NS) {
 		usrbio_session_watch(ring->session);
 		ring->watching = true;
 	}

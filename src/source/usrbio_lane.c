@@ -111,6 +111,7 @@ static void advance_parked(struct usrbio_lane *lane)
 	struct list *link;
 
 	lane->parked_anew = false;
+	lane->rings[0].full = lane->rings[1].full = false;
 	list_init(&parked);
 	while ((link = list_pop(&lane->parked)))
 		list_push(&parked, link);
@@ -202,7 +203,7 @@ unsigned usrbio_reap(struct source_lane *base, struct request **out, unsigned ma
 			return count;
 		if (lane->parked_anew) /* what came back asks for more */
 			continue;
-		if (lane->rings[0].flying + lane->rings[1].flying > 0)
+		if (usrbio_rings_due(lane))
 			usrbio_rings_collect(lane, deadline_ns);
 		else
 			sleep_until(lane, deadline_ns);

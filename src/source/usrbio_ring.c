@@ -24,7 +24,10 @@
 /* A mount that refused a ring is asked again after that. */
 #define AGAIN_NS (200 * NS_PER_MS)
 
-/* With requests in both rings: how long one is waited for before the other is looked at. */
+/*
+ * With requests in both rings: how long one is waited for before the other is looked at.  Of a ring that
+ * is full: how long before it is tried again.
+ */
 #define SLICE_NS (1 * NS_PER_MS)
 
 /* ---- Making and dropping rings ---- */
@@ -157,6 +160,7 @@ static struct needs need_ring_locked(struct usrbio_source *source, struct usrbio
 		return refused(ring->why.code, ring->why.os_errno);
 	ring->node = node_of(source->source.env->sys, source->node);
 	ring->state = RING_COMING;
+	ring->full = false; /* and so it is not looked at while the worker has it */
 	usrbio_queue_locked(source, &ring->job);
 	return to_come;
 }
@@ -313,8 +317,10 @@ static enum usrbio_answer put_in(struct usrbio_lane *lane, struct usrbio_flight 
 	struct usrbio_lane_ring *ring = ring_of(lane, slot->request);
 	int ret = prepare(lane, slot, import, memory, length);
 
-	if (ret == -EAGAIN)
+	if (ret == -EAGAIN) {
+		ring->full = true;
 		return SLOT_WAITS;
+	}
 	if (ret < 0) {
 		if (ret == -EPROTO || ret == -ENOTCONN)
 			note_lost(lane, ring);
@@ -328,6 +334,14 @@ static enum usrbio_answer put_in(struct usrbio_lane *lane, struct usrbio_flight 
 	return SLOT_STARTED;
 }
 
+static enum usrbio_answer not_started(struct usrbio_lane *lane, struct usrbio_flight *slot,
+				      struct needs needs)
+{
+	if (needs.answer == SLOT_ENDED)
+		usrbio_flight_end(lane, slot, needs.code, needs.os_errno);
+	return needs.answer;
+}
+
 /* By way of memory that the daemon of today can be let into. */
 static enum usrbio_answer start_around(struct usrbio_lane *lane, struct usrbio_flight *slot)
 {
@@ -338,6 +352,8 @@ static enum usrbio_answer start_around(struct usrbio_lane *lane, struct usrbio_f
 
 	if (!slot->bounce)
 		slot->bounce = take_bounce(lane);
+	if (!slot->bounce && !lane->bounces) /* nobody will give one back */
+		return not_started(lane, slot, refused(WEIR_NOMEM, ENOMEM));
 	if (!slot->bounce)
 		return SLOT_WAITS;
 	import = usrbio_import_find(usrbio_source_of_lane(lane), slot->bounce,
@@ -345,10 +361,8 @@ static enum usrbio_answer start_around(struct usrbio_lane *lane, struct usrbio_f
 	needs = import ? find_needs(lane, slot, &import) : refused(WEIR_NOMEM, ENOMEM);
 	if (needs.answer == SLOT_STARTED && !import) /* lost while it was chosen */
 		needs = refused(WEIR_PEER_GONE, ENOTCONN);
-	if (needs.answer == SLOT_ENDED)
-		usrbio_flight_end(lane, slot, needs.code, needs.os_errno);
 	if (needs.answer != SLOT_STARTED)
-		return needs.answer;
+		return not_started(lane, slot, needs);
 	length = min_of((uint64_t)request->length - slot->done, (uint64_t)USRBIO_REQUEST_BYTES);
 	if (request->op == REQUEST_WRITE)
 		memcpy(slot->bounce, (const char *)request->memory + slot->done, length);
@@ -365,10 +379,8 @@ enum usrbio_answer usrbio_flight_start(struct usrbio_lane *lane, struct usrbio_f
 		return start_around(lane, slot);
 	import = usrbio_import_find(usrbio_source_of_lane(lane), request->memory, request->length);
 	needs = find_needs(lane, slot, &import);
-	if (needs.answer == SLOT_ENDED)
-		usrbio_flight_end(lane, slot, needs.code, needs.os_errno);
 	if (needs.answer != SLOT_STARTED)
-		return needs.answer;
+		return not_started(lane, slot, needs);
 	if (!import)
 		return start_around(lane, slot);
 	return put_in(lane, slot, import, (char *)request->memory + slot->done,
@@ -507,13 +519,27 @@ static void give_up(struct usrbio_lane *lane, struct usrbio_lane_ring *ring, int
 	}
 }
 
+/*
+ * A daemon may publish a completion before it gives back the place of the request.  So a ring can be full
+ * while nothing flies in it, and nobody posts when it no longer is.
+ */
+static bool due(const struct usrbio_lane_ring *ring)
+{
+	return ring->flying || ring->full;
+}
+
+bool usrbio_rings_due(const struct usrbio_lane *lane)
+{
+	return due(&lane->rings[0]) || due(&lane->rings[1]);
+}
+
 static void collect(struct usrbio_lane *lane, struct usrbio_lane_ring *ring, int64_t deadline_ns)
 {
 	not_zeroed struct usrbio_cqe out[COLLECT_MAX];
 	bool gone = false;
 	int got;
 
-	if (ring->flying == 0)
+	if (!due(ring))
 		return;
 	got = ops_of(lane)->wait(ring->ring, out, COLLECT_MAX, deadline_ns);
 	lane->system_calls += deadline_ns != 0;
@@ -531,9 +557,10 @@ static void collect(struct usrbio_lane *lane, struct usrbio_lane_ring *ring, int
 
 void usrbio_rings_collect(struct usrbio_lane *lane, int64_t deadline_ns)
 {
-	bool both = lane->rings[0].flying && lane->rings[1].flying;
+	bool both = due(&lane->rings[0]) && due(&lane->rings[1]);
+	bool full = lane->rings[0].full || lane->rings[1].full;
 
-	if (deadline_ns && both)
+	if (deadline_ns && (both || full))
 		deadline_ns = min_of(deadline_ns, sys_of(lane)->now_ns() + SLICE_NS);
 	collect(lane, &lane->rings[0], deadline_ns);
 	collect(lane, &lane->rings[1], both ? 0 : deadline_ns);

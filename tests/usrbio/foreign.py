@@ -79,6 +79,12 @@ class Through(Foreign, load.Stubbed):
     def test_a_killed_daemon_is_noticed(self):
         self.assertNoticesDeath()
 
+    def test_places_that_become_free_after_the_answers(self):
+        self.assertWaitsForPlaces()
+
+    def test_a_daemon_that_dies_with_places_that_it_owes(self):
+        self.assertNoticesDeathWithoutPlaces()
+
     def test_a_stopped_daemon_is_waited_for_until_the_deadline(self):
         self.assertHeedsDeadline()
 

@@ -111,6 +111,25 @@ class Stubbed(Client):
         self.assertGreater(document["loads"][0]["counters"]["retries"], 0)
         self.assertIn("gone", said)
 
+    def assertWaitsForPlaces(self):
+        self.stub.do("batch on")
+        self.stub.do("late 50")
+        document, _ = self.load("--digest", "--request", "64KiB")
+        self.assertEqual(digests(document), self.expected())
+
+    def assertNoticesDeathWithoutPlaces(self):
+        self.stub.do("batch on")
+        self.stub.do("late 60000")
+        process = self.begin("load", self.path("m"), "--json", "--request", "64KiB")
+        self.assertTrue(wait_until(lambda: self.state()["completions"] > 0, 20))
+        time.sleep(0.3)
+        start = time.monotonic()
+        self.stub.kill()
+        document, _ = self.end(process, 1)
+        self.assertLess(time.monotonic() - start, 2)
+        self.assertEqual(document["error"]["class"], "PEER_GONE")
+        self.assertFalse(self.left())
+
 
 class OnMount(Client):
     """On our own mount."""
@@ -168,6 +187,13 @@ class Load(Stubbed):
         document, _ = self.load("--digest", "--request", "64KiB", "--repeat", "30")
         self.assertEqual(digests(document), self.expected())
         self.assertNothingLeft()
+
+    def test_places_that_become_free_after_the_answers(self):
+        self.assertWaitsForPlaces()
+        self.assertNothingLeft()
+
+    def test_RG_37_a_daemon_that_dies_with_places_that_it_owes(self):
+        self.assertNoticesDeathWithoutPlaces()
 
     def test_UB_36_short_completions_are_asked_for_again(self):
         for fault in ("short 4096 6 1", "short 4099 40 1", "short 4099 400 1"):

@@ -7,6 +7,7 @@
  *     batch on|off      one batch for all that is queued, published when all of it is done
  *     hold on|off       nothing is taken and nothing published while on
  *     jitter MS         each batch takes up to MS at random
+ *     late MS           batches: the places of requests are free again so long after the answers
  *     slow MS           each read of POSIX takes so long
  *     refuse ERRNO      SYMLINK fails; 0: no longer
  *     magic on|off      whether the ioctls are answered
@@ -144,6 +145,8 @@ static const char *carry_out(const char *line)
 		stub.no_magic = !strcmp(rest, "off");
 	else if (!strcmp(verb, "jitter"))
 		stub.jitter_ms = atol(rest);
+	else if (!strcmp(verb, "late"))
+		stub.late_ms = atol(rest);
 	else if (!strcmp(verb, "slow"))
 		stub.slow_ms = atol(rest);
 	else if (!strcmp(verb, "refuse"))

@@ -70,7 +70,8 @@ struct batch {
 	struct batch *next; /* in order of claiming */
 	struct object *ring;
 	int64_t due_ns;
-	int32_t end; /* sqeTail once this and all before it are done */
+	int64_t settled_ns; /* of a published one: from then on it may be forgotten */
+	int32_t end;        /* sqeTail once this and all before it are done */
 	bool published;
 	unsigned count;
 	struct request {
@@ -90,6 +91,7 @@ struct stub {
 	bool batching; /* the vendor's manner: everything queued is one batch, sqeTail moves at its end */
 	bool held; /* nothing is taken and nothing completes */
 	long jitter_ms, slow_ms;
+	long late_ms;       /* with batching: so long after the answers sqeTail moves */
 	int refuse_symlink; /* an errno */
 	bool no_magic;
 	char doorbell[512]; /* what the submit links say instead of the truth */

@@ -293,9 +293,9 @@ static bool answer(struct object *ring, const struct request *request)
 }
 
 /* Lets sqeTail pass each finished batch before which none is unfinished, as the vendor's daemon does. */
-static void settle(struct object *ring)
+static void settle(struct object *ring, int64_t now)
 {
-	while (ring->batches && ring->batches->published) {
+	while (ring->batches && ring->batches->published && ring->batches->settled_ns <= now) {
 		struct batch *done = ring->batches;
 		ring->batches = done->next;
 		if (stub.batching) {
@@ -318,10 +318,11 @@ static bool finish_due(struct object *ring, int64_t now)
 		for (unsigned i = 0; i < b->count; i++)
 			post |= answer(ring, &b->requests[i]);
 		b->published = any = true;
+		b->settled_ns = now + stub.late_ms * 1000000;
 		if (post)
 			sem_post(wire_sem(ring->memory, ring->entries));
 	}
-	settle(ring);
+	settle(ring, now);
 	object_put(ring);
 	return any;
 }

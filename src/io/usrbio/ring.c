@@ -213,17 +213,22 @@ struct waiting {
 	int64_t silent_since; /* of this call: its start, or the last time that nothing was in flight */
 };
 
+/* Did the daemon take all, and give their places back?  It can die between an answer and that. */
+static bool all_taken(const struct usrbio_ring *ring)
+{
+	const struct usrbio_view *view = &ring->client.view;
+
+	return atomic_load_explicit(view->sq_tail, memory_order_relaxed) ==
+	       atomic_load_explicit(view->sq_head, memory_order_relaxed);
+}
+
 /*
  * A server that found no place for completions waits for a post.  It can only have found none where it
  * had something to take.
  */
 static void tell_of_room(struct usrbio_ring *ring)
 {
-	const struct usrbio_view *view = &ring->client.view;
-	int32_t head = atomic_load_explicit(view->sq_head, memory_order_relaxed);
-
-	if (atomic_load_explicit(view->sq_tail, memory_order_relaxed) != head &&
-	    usrbio_client_must_tell(&ring->client))
+	if (!all_taken(ring) && usrbio_client_must_tell(&ring->client))
 		usrbio_bell_ring(ring->sys, ring->bell);
 }
 
@@ -265,8 +270,9 @@ static void note_quiet(struct waiting *waiting, int64_t now)
 {
 	struct usrbio_ring *ring = waiting->ring;
 
-	if (!usrbio_client_flying(&ring->client)) {
+	if (!usrbio_client_flying(&ring->client))
 		waiting->silent_since = now;
+	if (!usrbio_client_flying(&ring->client) && all_taken(ring)) {
 		stop_watching(ring);
 		return;
 	}
