@@ -149,7 +149,7 @@ class Lists(CliTest):
         lines = self.weir("inspect", "--json", "--summary", names[0], "--files-from", "list").lines
         self.assertEqual([line["uri"] for line in lines], names)
         lines = self.weir("inspect", "--json", "--summary", "--files-from", "-", "-0",
-                          input="\0".join(names).encode()).lines
+                          given="\0".join(names).encode()).lines
         self.assertEqual([line["uri"] for line in lines], names)
 
     def test_a_list_that_is_not_there(self):

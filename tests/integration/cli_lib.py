@@ -2,13 +2,17 @@
 """What tests of the command share: a folder for each case, the command itself, small model files made by
 hand, and a runner that prints its cases as the other test programs do."""
 import ctypes
+import faulthandler
+import glob
 import json
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
 import tempfile
+import textwrap
 import unittest
 
 BUILD = sys.argv[1] if len(sys.argv) > 1 else "build"
@@ -57,9 +61,36 @@ def some(size, start=0):
     return b"".join(RUNS[(start + 1758 * n) % 256] for n in range(size // 251 + 1))[:size]
 
 
+def asleep(pid):
+    """What each thread of a process waits in, as far as the kernel tells: a line for each."""
+    lines = []
+    for thread in sorted(glob.glob(f"/proc/{pid}/task/*")):
+        said = []
+        for name in ("comm", "wchan", "syscall"):
+            try:
+                with open(os.path.join(thread, name), encoding="utf-8") as text:
+                    said.append(text.read().strip())
+            except OSError:
+                pass
+        lines.append(" ".join([os.path.basename(thread), *said]))
+    return "\n".join(lines)
+
+
+def finish(process, seconds=100, given=None):
+    """(out, err) of a process that ends in time; one that does not fails the case, and says what it waits for."""
+    try:
+        return process.communicate(given, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        waits = asleep(process.pid)
+        process.kill()
+        out, err = process.communicate()
+        raise AssertionError(f"{process.args} did not end in {seconds} s\n{waits}\n{out[-2000:]!r}\n"
+                             f"{err[-2000:]!r}") from None
+
+
 class Result:
-    def __init__(self, run):
-        self.status, self.out, self.err = run.returncode, run.stdout, run.stderr
+    def __init__(self, process, out, err):
+        self.status, self.out, self.err = process.returncode, out, err
 
     @property
     def text(self):
@@ -86,12 +117,14 @@ class CliTest(unittest.TestCase):
     def path(self, *names):
         return os.path.join(self.dir, *names)
 
-    def weir(self, *arguments, status=0, env=None, **how):
+    def weir(self, *arguments, status=0, env=None, given=None, **how):
         """Runs the command; any other exit status fails the case, unless status is None."""
         how.setdefault("cwd", self.dir)
-        run = subprocess.run([WEIR, *arguments], capture_output=True, timeout=100, check=False,
-                             env={**os.environ, **(env or {})}, **how)
-        result = Result(run)
+        if given is not None:
+            how["stdin"] = subprocess.PIPE
+        with subprocess.Popen([WEIR, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              env={**os.environ, **(env or {})}, **how) as process:
+            result = Result(process, *finish(process, given=given))
         if status is not None:
             self.assertEqual(result.status, status, (arguments, result.out[-2000:], result.err[-2000:]))
         return result
@@ -125,15 +158,24 @@ class Runner(unittest.TestResult):
         self.passed += 1
         print("ok", self.name(test), flush=True)
 
+    def failed(self, test, why):
+        """Why stands below the name: a log that is cut short, or read from one stream, has both or neither."""
+        print("FAIL", self.name(test), flush=True)
+        print(textwrap.indent(why.rstrip(), "    "), flush=True)
+
     def addFailure(self, test, err):
         super().addFailure(test, err)
-        print("FAIL", self.name(test), flush=True)
-        print(self.failures[-1][1], file=sys.stderr)
+        self.failed(test, self.failures[-1][1])
 
     def addError(self, test, err):
         super().addError(test, err)
-        print("FAIL", self.name(test), flush=True)
-        print(self.errors[-1][1], file=sys.stderr)
+        self.failed(test, self.errors[-1][1])
+
+    def addSubTest(self, test, subtest, err):
+        super().addSubTest(test, subtest, err)
+        if err is not None:
+            of = self.failures if issubclass(err[0], test.failureException) else self.errors
+            self.failed(test, f"{subtest}\n{of[-1][1]}")
 
     def addSkip(self, test, reason):
         super().addSkip(test, reason)
@@ -141,7 +183,10 @@ class Runner(unittest.TestResult):
 
 
 def main():
-    """tests in the calling file: FILE BUILD [PART OF A NAME...]"""
+    """tests in the calling file: FILE BUILD [PART OF A NAME...]
+
+    Whoever ends us because we take too long is told where we are."""
+    faulthandler.register(signal.SIGTERM, file=sys.stdout, chain=True)
     suite, result = unittest.TestSuite(), Runner()
     loader = unittest.defaultTestLoader
     parts = sys.argv[2:]

@@ -21,15 +21,16 @@ bool check_contains(const char *text, const char *part)
 	return text && part && strstr(text, part);
 }
 
+/* On the stream that will name the case: a log then has both, side by side. */
 void check_failed(const char *file, int line, const char *format, ...)
 {
 	va_list args;
 
-	fprintf(stderr, "%s:%d: ", file, line);
+	printf("    %s:%d: ", file, line);
 	va_start(args, format);
-	vfprintf(stderr, format, args);
+	vprintf(format, args);
 	va_end(args);
-	fprintf(stderr, "\n");
+	printf("\n");
 	fflush(NULL);
 	_exit(EXIT_FAILED);
 }
@@ -57,7 +58,7 @@ static int run_one(const struct test *test)
 	if (pid < 0 || waitpid(pid, &status, 0) != pid)
 		return EXIT_FAILED;
 	if (WIFSIGNALED(status))
-		fprintf(stderr, "%s: killed by signal %d\n", test->name, WTERMSIG(status));
+		printf("    %s: killed by signal %d\n", test->name, WTERMSIG(status));
 	return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILED;
 }
 

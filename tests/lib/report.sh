@@ -24,7 +24,7 @@ run() {
 	*)
 		report_failed=$((report_failed + 1))
 		echo "FAIL $report_name"
-		printf '%s\n' "$report_output" >&2
+		printf '%s\n' "$report_output" | sed 's/^/    /'
 		;;
 	esac
 }

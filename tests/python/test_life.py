@@ -55,6 +55,8 @@ for n in range(16):
 
 
 def test_PR_29_an_interrupt_ends_a_wait():
+    # Who started us may have interrupts ignored, as a shell has for what it puts in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):

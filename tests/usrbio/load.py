@@ -10,7 +10,7 @@ import subprocess
 import time
 import unittest
 
-from rig import OTHER, Child, RingTest, Stub, Weir, leftover_keys, main, needs_root, shm_names, wait_until  # noqa: I001  (finds the next)
+from rig import OTHER, Child, RingTest, Stub, Weir, finish, leftover_keys, main, needs_root, shm_names, wait_until  # noqa: I001  (finds the next)
 from cli_lib import BUILD, WEIR
 import vendor  # noqa: I001
 
@@ -37,7 +37,7 @@ class Client(RingTest):
                                 env={**os.environ, **(env or {})})
 
     def end(self, process, status=0, seconds=60):
-        out, said = process.communicate(timeout=seconds)
+        out, said = finish(process, seconds)
         self.assertEqual(process.returncode, status, (out, said))
         return json.loads(out), said
 
@@ -359,7 +359,7 @@ class Ours(OnMount):
         self.daemon.kill()
         self.daemon.release()
         self.start(Weir, "--read-write")
-        out, said = process.communicate(timeout=90)
+        out, said = finish(process, 90)
         # Within its patience all is well; past it the error says what happened.
         document = json.loads(out)
         if process.returncode == 0:

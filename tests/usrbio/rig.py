@@ -22,7 +22,7 @@ import traceback
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
 sys.dont_write_bytecode = True
-from cli_lib import BUILD, Runner, alone, main  # noqa: E402,F401  (the runner is everybody's)
+from cli_lib import BUILD, Runner, alone, finish, main  # noqa: E402,F401  (the runner is everybody's)
 import unittest  # noqa: E402
 
 import raw  # noqa: E402

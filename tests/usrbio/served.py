@@ -8,7 +8,7 @@ import subprocess
 import uuid
 
 import raw
-from rig import HARM, RingTest, Stub, Weir, drive_start, sized
+from rig import HARM, RingTest, Stub, Weir, drive_start, finish, sized
 
 MIB = 1 << 20
 
@@ -89,7 +89,7 @@ class ServerTest(RingTest):
 
     def told(self, process):
         """What an honest client says at its end: nothing was wrong."""
-        out, err = process.communicate(timeout=sized(100, 100000))
+        out, err = finish(process, sized(100, 100000))
         self.assertEqual(process.returncode, 0, (out, err))
         answer = json.loads(out)
         self.assertEqual((answer["wrong"], answer["lost"], answer["errors"]), (0, 0, 0))
