@@ -52,6 +52,27 @@ def stop(pid):
     until(lambda: all(state(f"/proc/{pid}/task/{thread}/stat") == "T" for thread in os.listdir(f"/proc/{pid}/task")), 5)
 
 
+def heartbeats(pid):
+    """A number that grows with each that the daemon sends to its guard."""
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/status", encoding="utf-8") as lines:
+            fields = dict(line.split(":", 1) for line in lines)
+        if fields["Name"].strip() == "weir-heart":
+            return int(fields["voluntary_ctxt_switches"])
+    return 0
+
+
+def waiting(point):
+    """How many requests the kernel has for the daemon of a mount; 0 where it does not tell."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
+        minor = [line.split()[2].split(":")[1] for line in mounts if line.split()[4] == point][-1]
+    try:
+        with open(f"/sys/fs/fuse/connections/{minor}/waiting", encoding="utf-8") as count:
+            return int(count.read())
+    except FileNotFoundError:
+        return 0
+
+
 class Reader(threading.Thread):
     """Reads a file that is open already, and remembers how that ended."""
 
@@ -427,11 +448,13 @@ class Death(MountTest):
 
     def test_a_stopped_daemon_that_nobody_waits_for_goes_on(self):
         pid = self.mount("--passthrough", "off", "--watchdog", "500ms")
-        time.sleep(0.2)  # whoever looked whether it answers has closed it again
+        time.sleep(0.05)  # whoever looked whether it answers closes it again
+        self.assertIsNotNone(until(lambda: waiting(self.point) == 0, 5))
         stop(pid)
+        before = heartbeats(pid)
         time.sleep(1.5)
         os.kill(pid, signal.SIGCONT)
-        time.sleep(0.1)
+        self.assertIsNotNone(until(lambda: heartbeats(pid) > before + 1, 5))
         with open(os.path.join(self.point, "file5"), "rb") as file:
             self.assertEqual(file.read(), PIECE)
 

@@ -360,21 +360,43 @@ static void wait_running(void)
 	} while (counts.running == 0);
 }
 
-static struct weir_transfer *begin_one_that_hangs(const struct weir_transfer_opts *opts)
+/* Does one of its reads run before it has settled?  On a busy machine its time may have passed by then. */
+static bool comes_to_run(struct weir_transfer *transfer)
 {
+	struct weir_done done;
+
+	do {
+		usleep(100);
+		fake_cufile_counts(&counts);
+		if (counts.running > 0)
+			return true;
+	} while (weir_transfer_wait(transfer, &done, 1, 0, &err) == WEIR_TIMEOUT);
+	return false;
+}
+
+/* A transfer with a read that hangs; with more time, where that was over before it read. */
+static struct weir_transfer *begin_one_that_hangs(struct weir_transfer_opts *opts)
+{
+	struct weir_transfer *transfer;
+
 	start(NULL, WEIR_CUFILE_ON);
 	check(carry_until_used());
 	fake_cufile_hang(true);
-	return begin(0, SIZE, at, opts);
+	while (!comes_to_run(transfer = begin(0, SIZE, at, opts))) {
+		fake_cufile_hang(false);
+		check_int(weir_transfer_finish(transfer, 20 * NS_PER_SEC, &err), WEIR_TIMEOUT);
+		fake_cufile_hang(true);
+		opts->timeout_ns *= 2;
+	}
+	return transfer;
 }
 
 static void PR_26_memory_is_lent_while_a_read_hangs(void)
 {
 	struct weir_transfer_opts opts = {.size = sizeof(opts), .timeout_ns = 50 * NS_PER_MS};
-	struct weir_transfer *transfer;
+	struct weir_transfer *transfer = begin_one_that_hangs(&opts);
 	struct weir_done done;
 
-	transfer = begin_one_that_hangs(&opts);
 	check_int(weir_transfer_wait(transfer, &done, 1, 20 * NS_PER_SEC, &err), 1);
 	check_int(done.status, WEIR_TIMEOUT);
 	check(done.flags & WEIR_DONE_LENT);
@@ -388,12 +410,10 @@ static void PR_26_guarded_memory_is_not_written_once_it_settled(void)
 {
 	struct weir_transfer_opts opts = {
 		.size = sizeof(opts), .timeout_ns = 50 * NS_PER_MS, .flags = WEIR_TRANSFER_GUARDED};
-	struct weir_transfer *transfer;
+	struct weir_transfer *transfer = begin_one_that_hangs(&opts);
 	struct weir_done done;
 
-	transfer = begin_one_that_hangs(&opts);
-	wait_running();
-	usleep(100000);
+	usleep((useconds_t)(2 * opts.timeout_ns / NS_PER_US));
 	fake_cufile_hang(false);
 	check_int(weir_transfer_wait(transfer, &done, 1, 20 * NS_PER_SEC, &err), 1);
 	check_int(done.status, WEIR_TIMEOUT);
@@ -409,10 +429,9 @@ static void PR_26_guarded_memory_is_not_written_once_it_settled(void)
 static void PR_26_a_transfer_that_hangs_is_abandoned(void)
 {
 	struct weir_transfer_opts opts = {.size = sizeof(opts), .timeout_ns = 50 * NS_PER_MS};
-	struct weir_transfer *transfer;
+	struct weir_transfer *transfer = begin_one_that_hangs(&opts);
 	struct weir_done done;
 
-	transfer = begin_one_that_hangs(&opts);
 	check_int(weir_transfer_wait(transfer, &done, 1, 20 * NS_PER_SEC, &err), 1);
 	check_int(weir_transfer_abandon(transfer, &err), 0);
 	usleep(20000);
