@@ -31,6 +31,15 @@ static void free_import(struct usrbio_source *source, struct usrbio_import *impo
 	free(import);
 }
 
+/* What became of it; where the daemon was lost meanwhile, that was not of the next one's. */
+static enum usrbio_import_state state_locked(const struct usrbio_source *source, uint32_t epoch,
+					     int ret)
+{
+	if (epoch != source->epoch || !source->session)
+		return IMPORT_LOST;
+	return ret ? IMPORT_FAILED : IMPORT_READY;
+}
+
 static void register_import(struct usrbio_source *source, struct usrbio_import *import)
 {
 	struct weir_error err = WEIR_ERROR_INIT;
@@ -55,7 +64,7 @@ static void register_import(struct usrbio_source *source, struct usrbio_import *
 	import->wrapped = wrapped;
 	import->epoch = epoch;
 	import->os_errno = err.os_errno;
-	import->state = ret ? IMPORT_FAILED : epoch == source->epoch ? IMPORT_READY : IMPORT_LOST;
+	import->state = state_locked(source, epoch, ret);
 	lock_drop(&source->lock);
 }
 

@@ -201,7 +201,8 @@ unsigned usrbio_reap(struct source_lane *base, struct request **out, unsigned ma
 		count = hand_done(lane, out, max);
 		if (count || woken || sys_of(lane)->now_ns() >= deadline_ns)
 			return count;
-		if (lane->parked_anew) /* what came back asks for more */
+		/* What came back asks for more; or a wake came, which a look at a ring may have used up. */
+		if (lane->parked_anew || atomic_load_explicit(&lane->woken, memory_order_acquire))
 			continue;
 		if (usrbio_rings_due(lane))
 			usrbio_rings_collect(lane, deadline_ns);

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A lane of rings whose driver is made up, so that things come to pass between two of its steps: a wake
+ * while it looks, a daemon that is lost while memory is registered.  The mount is a folder, and its daemon
+ * the table of system calls.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/size.h"
+#include "lib/check.h"
+#include "source/usrbio.h"
+
+#define LENGTH 4096
+
+static struct {
+	struct sys sys;
+	struct log log;
+	struct source_env env;
+	char mount[64];
+	struct usrbio_session *session;
+	struct pool *pool;
+	struct source *source;
+	struct source_lane *lane;
+	struct usrbio_object object;
+	struct request request;
+	char memory[LENGTH]; /* not of the pool: the daemon is let into other memory for it */
+
+	/* The driver's. */
+	char ring;
+	uint64_t asked; /* requests put in */
+	uint64_t userdata;
+	bool answers;
+	bool wake_at_look; /* somebody wakes the lane while it looks at its ring */
+	_Atomic bool woken;
+	bool slept;
+
+	/* The mount's. */
+	_Atomic bool lose; /* the daemon is lost while it is told of memory */
+	int refuse;        /* and that fails: an errno */
+} rig;
+
+static struct usrbio_source *source(void)
+{
+	return usrbio_source_of(rig.source);
+}
+
+/* ---- The driver ---- */
+
+static void destroy(struct driver *driver)
+{
+	(void)driver;
+}
+
+static int iov_wrap(struct driver *driver, const struct usrbio_iov *iov, struct driver_iov **out,
+		    struct weir_error *err)
+{
+	(void)driver;
+	(void)iov;
+	(void)err;
+	*out = NULL;
+	return 0;
+}
+
+static void iov_unwrap(struct driver *driver, struct driver_iov *iov)
+{
+	(void)driver;
+	(void)iov;
+}
+
+static int ring_create(struct driver *driver, struct usrbio_session *session,
+		       const struct usrbio_ring_opts *opts, struct driver_ring **out,
+		       struct weir_error *err)
+{
+	(void)driver;
+	(void)session;
+	(void)opts;
+	(void)err;
+	*out = (struct driver_ring *)(void *)&rig.ring;
+	return 0;
+}
+
+static void ring_destroy(struct driver_ring *ring)
+{
+	(void)ring;
+}
+
+static int prepare(struct driver_ring *ring, const struct driver_io *io)
+{
+	(void)ring;
+	rig.asked++;
+	rig.userdata = io->io.userdata;
+	return 0;
+}
+
+static int submit(struct driver_ring *ring)
+{
+	(void)ring;
+	return 0;
+}
+
+static void wake(struct driver_ring *ring)
+{
+	(void)ring;
+	atomic_store(&rig.woken, true);
+}
+
+/* As weir's own: a wake ends one wait, be it a mere look, and no second one. */
+static int wait_some(struct driver_ring *ring, struct usrbio_cqe *out, int max, int64_t deadline_ns)
+{
+	(void)ring;
+	check(max > 0);
+	if (rig.answers) {
+		*out = (struct usrbio_cqe){.result = LENGTH, .userdata = rig.userdata};
+		return 1;
+	}
+	if (rig.wake_at_look && deadline_ns == 0) {
+		rig.wake_at_look = false;
+		usrbio_wake(rig.lane);
+	}
+	if (atomic_exchange(&rig.woken, false) || deadline_ns == 0)
+		return 0;
+	rig.slept = true;
+	usrbio_wake(rig.lane);
+	return 0;
+}
+
+static const struct driver_ops ops = {
+	.destroy = destroy,
+	.iov_wrap = iov_wrap,
+	.iov_unwrap = iov_unwrap,
+	.ring_create = ring_create,
+	.ring_destroy = ring_destroy,
+	.prepare = prepare,
+	.submit = submit,
+	.wake = wake,
+	.wait = wait_some,
+};
+static struct driver driver = {&ops, "made up"};
+
+/* ---- The mount ---- */
+
+static int daemon_ioctl(int fd, unsigned long request, void *arg)
+{
+	(void)fd;
+	check_int(request, USRBIO_IOC_GET_MAGIC);
+	*(uint32_t *)arg = USRBIO_MAGIC;
+	return 0;
+}
+
+static int daemon_symlinkat(const char *target, int dir, const char *name)
+{
+	if (atomic_exchange(&rig.lose, false)) {
+		usrbio_lost(source(), source()->epoch);
+		errno = rig.refuse;
+		if (errno)
+			return -1;
+	}
+	return symlinkat(target, dir, name);
+}
+
+/* A daemon is there, of that epoch. */
+static void connect_to_daemon(uint32_t epoch)
+{
+	usrbio_session_ref(rig.session);
+	lock_take(&source()->lock);
+	source()->session = rig.session;
+	source()->epoch = epoch;
+	rig.object.epoch = epoch;
+	lock_drop(&source()->lock);
+}
+
+static void begin(void)
+{
+	const struct lane_how how = {.depth = 4};
+	char path[128];
+
+	rig.sys = *sys_real();
+	rig.sys.ioctl = daemon_ioctl;
+	rig.sys.symlinkat = daemon_symlinkat;
+	rig.env = (struct source_env){&rig.sys, &rig.log};
+	snprintf(rig.mount, sizeof(rig.mount), "/tmp/weir-lane-XXXXXX");
+	check(mkdtemp(rig.mount));
+	for (int i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "%s/3fs-virt%s", rig.mount, i ? "/iovs" : "");
+		check_int(mkdir(path, 0700), 0);
+	}
+	snprintf(path, sizeof(path), "%s/3fs-virt/iovs/submit-ios", rig.mount);
+	check_int(symlink("/dev/shm/sem.none", path), 0);
+	check_int(usrbio_session_get(&rig.sys, rig.mount, &rig.session, NULL), 0);
+	check_int(
+		pool_create(&(struct pool_opts){.sys = &rig.sys, .shared = true}, &rig.pool, NULL),
+		0);
+	check_int(source_usrbio_create(&rig.env,
+				       &(struct source_usrbio_how){.mount = rig.mount,
+								   .pool = rig.pool,
+								   .driver = &driver},
+				       &rig.source, NULL),
+		  0);
+	check_int(usrbio_lane_create(rig.source, &how, &rig.lane, NULL), 0);
+	rig.object = (struct usrbio_object){
+		.object = {.source = rig.source, .size_bytes = LENGTH}, .live = true, .number = 7};
+	connect_to_daemon(1);
+}
+
+static void end(void)
+{
+	char command[128];
+
+	usrbio_lane_destroy(rig.lane);
+	rig.source->ops->destroy(rig.source);
+	usrbio_session_put(rig.session);
+	pool_unref(rig.pool);
+	snprintf(command, sizeof(command), "rm -r %s", rig.mount);
+	check_int(system(command), 0);
+}
+
+static void ask(void)
+{
+	rig.request = (struct request){.object = &rig.object.object,
+				       .memory = rig.memory,
+				       .length = LENGTH,
+				       .op = REQUEST_READ};
+	check_int(usrbio_submit(rig.lane, &rig.request), 0);
+}
+
+static unsigned reap(int64_t for_ns)
+{
+	struct request *out[4];
+
+	return usrbio_reap(rig.lane, out, array_size(out), deadline_after(&rig.sys, for_ns));
+}
+
+/* Until a request is in the ring, or has failed: did it come there? */
+static bool comes_to_fly(void)
+{
+	uint64_t before = rig.asked;
+
+	ask();
+	while (rig.asked == before)
+		if (reap(NS_PER_SEC))
+			return false;
+	reap(0);
+	return true;
+}
+
+static void answer(void)
+{
+	rig.answers = true;
+	check_int(reap(NS_PER_SEC), 1);
+	rig.answers = false;
+	check_int(rig.request.result, LENGTH);
+}
+
+/* As who tries again: a ring that could not be made is not tried anew at once. */
+static bool comes_to_fly_in_the_end(void)
+{
+	int64_t deadline_ns = deadline_after(&rig.sys, 3 * NS_PER_SEC);
+	bool flies;
+
+	while (!(flies = comes_to_fly()) && rig.sys.now_ns() < deadline_ns)
+		usleep(10000);
+	return flies;
+}
+
+/* ---- Cases ---- */
+
+static void a_wake_that_comes_while_it_looks_is_not_slept_over(void)
+{
+	begin();
+	check(comes_to_fly());
+	rig.slept = false;
+	rig.wake_at_look = true;
+	check_int(reap(20 * NS_PER_SEC), 0);
+	check(!rig.wake_at_look);
+	check(!rig.slept);
+	answer();
+	end();
+}
+
+/* The next daemon is let into memory again, whatever came of it with the one that is gone. */
+static void memory_whose_daemon_was_lost_while_it_was_registered(void)
+{
+	static const int refusals[] = {0, ENOTCONN};
+
+	for (size_t i = 0; i < array_size(refusals); i++) {
+		memset(&rig, 0, sizeof(rig));
+		begin();
+		rig.refuse = refusals[i];
+		rig.lose = true;
+		check(!comes_to_fly());
+		check(rig.request.result < 0);
+		check(!rig.lose);
+		connect_to_daemon(2);
+		check(comes_to_fly_in_the_end());
+		answer();
+		end();
+	}
+}
+
+int main(int argc, char **argv)
+{
+	static const struct test tests[] = {
+		TEST(a_wake_that_comes_while_it_looks_is_not_slept_over),
+		TEST(memory_whose_daemon_was_lost_while_it_was_registered),
+	};
+
+	return tests_run(argc, argv, tests, array_size(tests));
+}
