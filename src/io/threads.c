@@ -8,7 +8,7 @@
  * that finishes takes the next from the queue without going to sleep, so with more operations in
  * flight than workers nobody is woken but the driver.
  *
- * A worker that is stuck in the kernel is never waited for: at the end it is detached, with its
+ * A worker that is stuck in the kernel is not waited for long: at the end it is detached, with its
  * operation, the memory of that, and the part of the io that it will touch when it comes back.
  */
 #include <errno.h>
@@ -331,10 +331,31 @@ static void part_with_workers(struct threads *threads)
 	}
 }
 
+/*
+ * Until all workers have left, or until the end for those that are in the kernel: the others are on their
+ * way, however long a busy machine lets them wait.  Under the lock.
+ */
+static void wait_for_workers(struct threads *threads, int64_t end)
+{
+	while (threads->living > 0 && cond_wait(&threads->left, &threads->lock, end))
+		;
+	while (threads->living > 0 && list_empty(&threads->running))
+		cond_wait(&threads->left, &threads->lock, NEVER);
+}
+
+/* Operations in the kernel.  Under the lock. */
+static unsigned count_running(const struct threads *threads)
+{
+	unsigned count = 0;
+
+	list_for_each(link, &threads->running)
+		count++;
+	return count;
+}
+
 static unsigned threads_destroy(struct io *io)
 {
 	struct threads *threads = threads_of(io);
-	int64_t end = io->sys->now_ns() + LINGER_NS;
 	unsigned stuck;
 
 	/* A forked child has no workers, and a lock that one of them may hold for ever. */
@@ -345,10 +366,9 @@ static unsigned threads_destroy(struct io *io)
 	lock_take(&threads->lock);
 	threads->over = true;
 	cond_wake_all(&threads->work);
-	while (threads->living > 0 && cond_wait(&threads->left, &threads->lock, end))
-		;
+	wait_for_workers(threads, io->sys->now_ns() + LINGER_NS);
 	part_with_workers(threads);
-	stuck = threads->living;
+	stuck = count_running(threads);
 	threads->abandoned = stuck > 0;
 	lock_drop(&threads->lock);
 	if (stuck == 0)

@@ -5,6 +5,7 @@
  * The next lane does all the waiting: a wake goes to it, and it is asked to wait no longer than until
  * the first of our own is due.
  */
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -22,6 +23,7 @@ struct front_lane {
 	struct source_lane *next;
 	struct list idle, waiting; /* slots; the waiting by due time */
 	uint32_t passed_on;
+	_Atomic bool woken; /* and no reap ended for it, as far as we know */
 	struct front_slot slots[];
 };
 
@@ -234,6 +236,12 @@ static unsigned reap_next(struct front_lane *lane, struct request **out, unsigne
 	return count;
 }
 
+static bool was_woken(struct front_lane *lane)
+{
+	return atomic_load_explicit(&lane->woken, memory_order_relaxed) &&
+	       atomic_exchange_explicit(&lane->woken, false, memory_order_acquire);
+}
+
 static unsigned front_reap(struct source_lane *base, struct request **out, unsigned max,
 			   int64_t deadline_ns)
 {
@@ -250,16 +258,19 @@ static unsigned front_reap(struct source_lane *base, struct request **out, unsig
 		if (count > 0 || base->simulated || (!got && list_empty(&lane->waiting)) ||
 		    now(lane) >= deadline_ns)
 			return count;
-		if (!got && first_due(lane) > now(lane))
+		/* A wake, also one that came just as something was due. */
+		if (!got && (was_woken(lane) || first_due(lane) > now(lane)))
 			return 0;
 	}
 }
 
 static void front_wake(struct source_lane *base)
 {
-	struct source_lane *next = front_lane(base)->next;
+	struct front_lane *lane = front_lane(base);
 
-	next->source->ops->wake(next);
+	/* Release, paired with was_woken(): what it is woken for is seen. */
+	atomic_store_explicit(&lane->woken, true, memory_order_release);
+	lane->next->source->ops->wake(lane->next);
 }
 
 static void front_cancel(struct source_lane *base, struct request *request)

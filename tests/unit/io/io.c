@@ -493,6 +493,45 @@ static void ST_16_a_stuck_worker_is_left_behind_threads(void)
 	check_int(ops[0].result, 4711);
 }
 
+struct late {
+	void *(*run)(void *);
+	void *arg;
+};
+
+static void *come_late(void *arg)
+{
+	struct late late = *(struct late *)arg;
+
+	free(arg);
+	usleep(300000);
+	return late.run(late.arg);
+}
+
+static int thread_create_late(pthread_t *out, const pthread_attr_t *attr, void *(*run)(void *),
+			      void *arg)
+{
+	struct late *late = malloc(sizeof(*late));
+
+	*late = (struct late){run, arg};
+	return pthread_create(out, attr, come_late, late);
+}
+
+/* On a busy machine a thread may not run for as long as one that is stuck is waited for. */
+static void a_worker_that_does_nothing_is_not_stuck_threads(void)
+{
+	struct sys sys = *sys_real();
+	unsigned char memory[100];
+	struct io_op op = read_op(file_made(), memory, 0, 100);
+	struct io *io;
+
+	sys.thread_create = thread_create_late;
+	io = io_made(make_threads, &sys, 4);
+	check_int(io->ops->push(io, &op), 0);
+	io->ops->cancel(io, &op);
+	check_int(reap_one(io)->result, -ECANCELED);
+	check_int(io->ops->destroy(io), 0);
+}
+
 static int thread_create_fails(pthread_t *out, const pthread_attr_t *attr, void *(*run)(void *),
 			       void *arg)
 {
@@ -745,6 +784,7 @@ int main(int argc, char **argv)
 		TEST(destroy_ends_what_is_in_flight_ring),
 		TEST(PR_12_ST_06_ring_closed_behind_our_back),
 		TEST(ST_16_a_stuck_worker_is_left_behind_threads),
+		TEST(a_worker_that_does_nothing_is_not_stuck_threads),
 		TEST(PR_08_no_thread_can_be_started),
 		TEST(PR_08_one_thread_does_the_work_of_four),
 		TEST(cancelled_in_the_queue_threads),

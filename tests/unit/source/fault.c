@@ -10,6 +10,7 @@
 #include "base/thread.h"
 #include "lib/check.h"
 #include "source/memory.h"
+#include "source/memory_store.h"
 
 #define MS   NS_PER_MS
 #define SIZE 1000
@@ -398,6 +399,37 @@ static void a_threaded_lane_waits_for_what_is_held(void)
 	end();
 }
 
+/* The store's lane, after which the clock goes on. */
+static unsigned reap_and_go_on(struct source_lane *base, struct request **out, unsigned max,
+			       int64_t deadline_ns)
+{
+	unsigned count = memory_lane_reap(base, out, max, deadline_ns);
+
+	clock_ns += 100 * MS;
+	return count;
+}
+
+static void a_wake_that_comes_as_something_is_due(void)
+{
+	const struct fault_rule rule = {
+		.calls = FAULT_READ, .action = FAULT_DELAY, .delay_ns = 50 * MS};
+	struct source_ops slow;
+	struct request request;
+
+	begin(false, 1);
+	sys.now_ns = simulated_now;
+	slow = *store->ops;
+	slow.reap = reap_and_go_on;
+	store->ops = &slow;
+	source_fault_set(source, &rule, 1);
+	request = read_of(0, SIZE);
+	check_int(ops->submit(lane, &request), 0);
+	ops->wake(lane);
+	check(!reap_one(NEVER));
+	check(reap_one(NEVER) == &request);
+	end();
+}
+
 static void an_open_that_hangs_for_a_while(void)
 {
 	const struct fault_rule rule = {
@@ -432,6 +464,7 @@ int main(int argc, char **argv)
 		TEST(calls_on_names_fail_too),
 		TEST(header_reads_fail_too),
 		TEST(a_threaded_lane_waits_for_what_is_held),
+		TEST(a_wake_that_comes_as_something_is_due),
 		TEST(an_open_that_hangs_for_a_while),
 	};
 	return tests_run(argc, argv, tests, array_size(tests));
