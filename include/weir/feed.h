@@ -152,7 +152,7 @@ WEIR_API void weir_feed_cancel(struct weir_feed *feed, struct weir_feed_io *io);
  * Where the kernel allows it, pages are pinned as they are first used, in pieces, and requests name
  * them by number; where it refuses (the limit of locked memory), ios work as without.  Pinned pages
  * stay until weir_feed_unregister(), also those that a peer has cut off a shared object meanwhile.
- * WEIR_LIMIT: too many regions.
+ * WEIR_LIMIT: too many regions; one that was unregistered counts until the next reap.
  */
 WEIR_API int weir_feed_register(struct weir_feed *feed, void *memory, uint64_t bytes,
 				uint32_t *region, struct weir_error *err);

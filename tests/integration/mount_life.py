@@ -132,7 +132,7 @@ class MountTest(CliTest):
             if expect_error:
                 self.assertIsNotNone(reader.errno, "a reader got all bytes of a dead mount")
 
-    def assertGone(self, pid, seconds=3):
+    def assertGone(self, pid, seconds=20):
         self.assertIsNotNone(until(lambda: not lives(pid), seconds), f"process {pid} still runs")
         for end in ("sock", "pid"):
             path = f"{RUN_DIR}/{pid}.{end}"
