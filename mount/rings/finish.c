@@ -50,8 +50,8 @@ static void post(struct server *server, struct ring *ring)
 {
 	list_remove(&ring->touched);
 	ring->owed = 0;
-	usrbio_server_post(&ring->end);
-	count_up(&server->counters.posts, 1);
+	if (usrbio_server_post(&ring->end))
+		count_up(&server->counters.posts, 1);
 }
 
 void server_post(struct server *server)

@@ -89,6 +89,7 @@ int reader_call_begin(struct reader_call *call)
 	if (ret < 0)
 		return ret;
 	call->wake_fd = -1;
+	call->asked_ns = now_ns(); /* by who called, just now */
 	pthread_mutex_lock(&reader->lock);
 	call->policy = reader->policy;
 	call->deadline_ns = reader->timeout_ns == WEIR_FOREVER ? WEIR_FOREVER

@@ -25,6 +25,9 @@
 /* And for no less than this, however small the chunk. */
 #define CHUNK_LEAST   4096
 
+/* What takes so long that its end is best heard of on a descriptor, with no look at signals before. */
+#define LONG_BYTES (64 * MIB)
+
 /* ---- Transfers ---- */
 
 static void set_transfer(struct reader_call *call, struct weir_transfer *transfer)
@@ -43,6 +46,7 @@ static void set_transfer(struct reader_call *call, struct weir_transfer *transfe
 struct reading {
 	struct weir_transfer *transfer;
 	struct weir_queue *queue;
+	uint64_t length;
 };
 
 /*
@@ -90,7 +94,7 @@ static int finish(struct reader_call *call, const struct reading *reading, int r
 /* Its completion: 1, or a negative code. */
 static int wait(struct reader_call *call, const struct reading *reading, struct weir_done *done)
 {
-	int64_t patience = READER_ASK_NS;
+	int64_t patience = reading->length < LONG_BYTES ? READER_ASK_NS : 0;
 
 	for (;;) {
 		int ret = weir_queue_wait(reading->queue, done, 1, patience, call->err);
@@ -190,7 +194,7 @@ static uint64_t request_bytes(const struct reader_call *call, const struct weir_
 static int move(struct reader_call *call, struct weir_object *object, void *memory, uint64_t offset,
 		uint64_t length, int64_t chunk, uint64_t *bytes)
 {
-	struct reading reading;
+	struct reading reading = {.length = length};
 	struct weir_plan *plan;
 	int ret = weir_plan_create(call->reader->ctx, &plan, call->err);
 

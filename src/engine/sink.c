@@ -4,9 +4,9 @@
 #include "base/error.h"
 #include "base/size.h"
 
-/* That much flies, or two requests: what serves them is busy, and others need not wait long behind it. */
+/* That much flies, or four requests: what serves them is busy, and others need not wait long behind it. */
 #define FLYING_BYTES (64 * MIB)
-#define FLYING_LEAST 2
+#define FLYING_LEAST 4
 
 void sink_init(struct sink *sink, struct budget *budget, struct pool *pool, bool shared)
 {

@@ -193,7 +193,8 @@ struct usrbio_lane_ring {
 	struct usrbio_job job;
 	struct usrbio_lane *lane;
 	bool for_read;
-	uint32_t flying; /* the driving thread's, as the next */
+	uint32_t flying;  /* the driving thread's, as what follows */
+	uint32_t interim; /* of these: nobody has use for one alone */
 	bool unposted;
 	bool full; /* refused a request since the parked ones were last tried */
 

@@ -63,10 +63,11 @@ struct driver_ops {
 	void (*wake)(struct driver_ring *ring);
 
 	/*
-	 * Takes up to max completions; waits for one until the deadline (0: does not).  0 as well where it
-	 * was woken.  -ENOTCONN, -EPROTO: the ring is of no more use, and what flies in it is lost.
+	 * Takes up to max completions; waits until the deadline (0: does not) for one, and may as well wait
+	 * for `least` of them.  0 or fewer than that where it was woken.  -ENOTCONN, -EPROTO: the ring is of no more use, and what flies in it is lost.
 	 */
-	int (*wait)(struct driver_ring *ring, struct usrbio_cqe *out, int max, int64_t deadline_ns);
+	int (*wait)(struct driver_ring *ring, struct usrbio_cqe *out, int max, int least,
+		    int64_t deadline_ns);
 };
 
 struct driver {

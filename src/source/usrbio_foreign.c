@@ -365,11 +365,14 @@ static void note_quiet(struct foreign_ring *ring, int64_t now)
 		ring->dead = -ENOTCONN;
 }
 
-static int wait_some(struct driver_ring *base, struct usrbio_cqe *out, int max, int64_t deadline_ns)
+/* For one: a library sleeps no longer for more of them. */
+static int wait_some(struct driver_ring *base, struct usrbio_cqe *out, int max, int least,
+		     int64_t deadline_ns)
 {
 	struct foreign_ring *ring = ring_of(base);
 	const struct sys *sys = ring->by->sys;
 
+	(void)least;
 	if (!usrbio_session_mine(ring->session))
 		return -EPERM;
 	while (!ring->dead) {

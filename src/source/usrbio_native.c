@@ -81,9 +81,10 @@ static void wake(struct driver_ring *ring)
 }
 
 /* -ETIMEDOUT is of waits without a deadline: the requests stay, and who waits decides. */
-static int wait_some(struct driver_ring *ring, struct usrbio_cqe *out, int max, int64_t deadline_ns)
+static int wait_some(struct driver_ring *ring, struct usrbio_cqe *out, int max, int least,
+		     int64_t deadline_ns)
 {
-	int ret = usrbio_ring_wait(ring_of(ring), out, max, deadline_ns ? 1 : 0, deadline_ns);
+	int ret = usrbio_ring_wait(ring_of(ring), out, max, deadline_ns ? least : 0, deadline_ns);
 
 	return ret == -ETIMEDOUT ? 0 : ret;
 }

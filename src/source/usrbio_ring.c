@@ -330,6 +330,7 @@ static enum usrbio_answer put_in(struct usrbio_lane *lane, struct usrbio_flight 
 	}
 	slot->in_ring = true;
 	ring->flying++;
+	ring->interim += slot->request->interim;
 	ring->unposted = true;
 	return SLOT_STARTED;
 }
@@ -483,6 +484,13 @@ static void finish_write(struct usrbio_lane *lane, struct usrbio_flight *slot, u
 		park(lane, slot);
 }
 
+static void take_out(struct usrbio_lane_ring *ring, struct usrbio_flight *slot)
+{
+	slot->in_ring = false;
+	ring->flying--;
+	ring->interim -= slot->request->interim;
+}
+
 static void finish(struct usrbio_lane *lane, struct usrbio_lane_ring *ring,
 		   const struct usrbio_cqe *cqe)
 {
@@ -492,8 +500,7 @@ static void finish(struct usrbio_lane *lane, struct usrbio_lane_ring *ring,
 	if (cqe->userdata >= lane->depth || !lane->slots[cqe->userdata].in_ring)
 		return;
 	slot = &lane->slots[cqe->userdata];
-	slot->in_ring = false;
-	ring->flying--;
+	take_out(ring, slot);
 	if (cqe->result == -ENOTCONN)
 		lose_slot(lane, slot, ENOTCONN);
 	else if (cqe->result < 0)
@@ -513,8 +520,7 @@ static void give_up(struct usrbio_lane *lane, struct usrbio_lane_ring *ring, int
 
 		if (!slot->in_ring || ring_of(lane, slot->request) != ring)
 			continue;
-		slot->in_ring = false;
-		ring->flying--;
+		take_out(ring, slot);
 		lose_slot(lane, slot, os_errno);
 	}
 }
@@ -533,6 +539,12 @@ bool usrbio_rings_due(const struct usrbio_lane *lane)
 	return due(&lane->rings[0]) || due(&lane->rings[1]);
 }
 
+/* What only the next request waits for is worth one waking for all of it. */
+static int worth_waking(const struct usrbio_lane_ring *ring)
+{
+	return ring->flying && ring->flying == ring->interim ? (int)ring->flying : 1;
+}
+
 static void collect(struct usrbio_lane *lane, struct usrbio_lane_ring *ring, int64_t deadline_ns)
 {
 	not_zeroed struct usrbio_cqe out[COLLECT_MAX];
@@ -541,7 +553,7 @@ static void collect(struct usrbio_lane *lane, struct usrbio_lane_ring *ring, int
 
 	if (!due(ring))
 		return;
-	got = ops_of(lane)->wait(ring->ring, out, COLLECT_MAX, deadline_ns);
+	got = ops_of(lane)->wait(ring->ring, out, COLLECT_MAX, worth_waking(ring), deadline_ns);
 	lane->system_calls += deadline_ns != 0;
 	if (got < 0)
 		give_up(lane, ring, -got);

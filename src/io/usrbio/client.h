@@ -40,6 +40,7 @@ struct usrbio_client {
 	int32_t cq_tail;         /* the reaping thread's */
 	_Atomic uint32_t reaped; /* ever; written by the reaping thread */
 	uint64_t clamped;        /* results above their request's length */
+	uint32_t wants;          /* as the mark has it */
 };
 
 /*
@@ -82,6 +83,18 @@ static inline bool usrbio_client_must_tell(const struct usrbio_client *client)
 	/* An exchange, not a load: see struct usrbio_mark. */
 	return atomic_fetch_or_explicit(&client->view.mark->awake, 0, memory_order_acq_rel) !=
 	       USRBIO_MARK_AWAKE;
+}
+
+/*
+ * Before a sleep for that many completions.  Who sleeps looks at the ring after this and before that, with
+ * usrbio_client_ready(): what the server did while it still knew of fewer is seen there.
+ */
+static inline void usrbio_client_wants(struct usrbio_client *client, uint32_t count)
+{
+	if (client->wants == count)
+		return;
+	client->wants = count;
+	atomic_exchange_explicit(&client->view.mark->wanted, count, memory_order_acq_rel);
 }
 
 /* How many were prepared and not reaped. */

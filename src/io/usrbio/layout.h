@@ -100,12 +100,15 @@ _Static_assert(sizeof(struct usrbio_sem) == 32, "as large as a sem_t of glibc");
  * with an exchange, the client after it wrote what the server is to see: whichever is second sees what the
  * first did.  A mark that lies costs the client a wait for the server's next look.
  *
+ * `wanted` is how many completions the client sleeps for.  While fewer of them lie there the server may leave
+ * out its post, as long as it holds requests whose completions will be due one.
+ *
  * A server writes only where the client said, before it registered the ring, that it reads marks.
  */
 struct usrbio_mark {
-	_Atomic uint64_t asked; /* the client's: USRBIO_MARK_ASKED */
-	_Atomic uint32_t awake; /* the server's */
-	uint32_t unused;
+	_Atomic uint64_t asked;  /* the client's: USRBIO_MARK_ASKED */
+	_Atomic uint32_t awake;  /* the server's */
+	_Atomic uint32_t wanted; /* the client's; 0 and 1: each is told of */
 };
 _Static_assert(sizeof(struct usrbio_mark) == 16, "a mark has one layout");
 

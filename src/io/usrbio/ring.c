@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Waiting: look at the ring, for a moment where that was asked for (spin.h); where there is not enough, drain
- * the semaphore, look once more, and sleep on it for a slice.  A post that comes between the look and the sleep makes the sleep end at once; one
+ * Waiting: look at the ring, for a moment where that was asked for (spin.h); where there is not enough, say how
+ * much would be, drain the semaphore, look once more, and sleep on it for a slice.  A post that comes between the look and the sleep makes the sleep end at once; one
  * that never comes costs a slice.  Between slices the waiter looks at what the session's prober
  * found, and never touches the mount itself.
  */
@@ -309,6 +309,7 @@ static void sleep_a_slice(struct waiting *waiting, int64_t now)
 	if (ring->spin_ns && usrbio_spin(ring->sys, &ring->client, &ring->woken,
 					 min_of(waiting->deadline_ns, now + ring->spin_ns)))
 		return;
+	usrbio_client_wants(&ring->client, (uint32_t)(waiting->min - waiting->filled));
 	usrbio_sem_drain(done);
 	if (usrbio_client_ready(&ring->client) ||
 	    atomic_load_explicit(&ring->woken, memory_order_acquire))

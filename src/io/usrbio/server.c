@@ -286,17 +286,47 @@ bool usrbio_server_news(struct usrbio_server *server)
 
 /* ---- The semaphore ---- */
 
-static void touch_post(void *arg)
-{
-	struct usrbio_server *server = arg;
+struct posting {
+	struct usrbio_server *server;
+	bool posted;
+};
 
-	usrbio_sem_post(server->sys, server->view.done);
+/*
+ * Would the client find less than it sleeps for?  Whoever wants more than one says so before it looks, with an
+ * exchange: read with another, its word or its look is the later.
+ */
+static bool comes_early(const struct usrbio_server *server)
+{
+	const struct usrbio_view *view = &server->view;
+	uint32_t wanted;
+	int32_t tail;
+
+	if (!server->marks || !server->unfinished ||
+	    atomic_load_explicit(&view->mark->wanted, memory_order_relaxed) <= 1)
+		return false;
+	wanted = atomic_fetch_or_explicit(&view->mark->wanted, 0, memory_order_acq_rel);
+	tail = atomic_load_explicit(view->cq_tail, memory_order_acquire);
+	return !outside(server, tail) &&
+	       (uint32_t)usrbio_distance(tail, server->cq_head, view->places) < wanted;
 }
 
-void usrbio_server_post(struct usrbio_server *server)
+static void touch_post(void *arg)
 {
+	struct posting *posting = arg;
+
+	if (comes_early(posting->server))
+		return;
+	posting->posted = true;
+	usrbio_sem_post(posting->server->sys, posting->server->view.done);
+}
+
+bool usrbio_server_post(struct usrbio_server *server)
+{
+	struct posting posting = {.server = server};
+
 	if (likely(!server->dead))
-		touch_ring(server, touch_post, server);
+		touch_ring(server, touch_post, &posting);
+	return posting.posted;
 }
 
 struct looking {

@@ -80,8 +80,11 @@ must_use bool usrbio_server_rests(struct usrbio_server *server);
 /* The same question, while it still need not post. */
 must_use bool usrbio_server_news(struct usrbio_server *server);
 
-/* Posts the completion semaphore: once for each run of completions. */
-void usrbio_server_post(struct usrbio_server *server);
+/*
+ * Posts the completion semaphore: once for each run of completions.  False: it did not, for the client sleeps
+ * for more than there are, and more are to come.
+ */
+bool usrbio_server_post(struct usrbio_server *server);
 
 /* How many threads of the client wait for completions, as the semaphore has it: a hint. */
 must_use uint32_t usrbio_server_waiters(struct usrbio_server *server);

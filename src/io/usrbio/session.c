@@ -88,6 +88,7 @@ static void release(struct usrbio_session *session)
 	if (session->mine)
 		sys->munmap((void *)session->mine, PAGE);
 	sys->close(session->shm_dir);
+	cond_fini(&session->watched);
 	cond_fini(&session->changed);
 	lock_fini(&session->lock);
 	free(session);
@@ -117,6 +118,7 @@ static void end(struct usrbio_session *session)
 	lock_take(&session->lock);
 	session->ending = true;
 	cond_wake_all(&session->changed);
+	cond_wake_all(&session->watched);
 	while (session->threads && session->sys->now_ns() < deadline)
 		cond_wait(&session->changed, &session->lock, deadline);
 	session->users--;
@@ -170,6 +172,7 @@ static struct usrbio_session *make(const struct sys *sys, const char *mount)
 	session->users = 1;
 	lock_init(&session->lock);
 	cond_init(&session->changed);
+	cond_init(&session->watched);
 	return session;
 }
 
@@ -330,7 +333,7 @@ static void *run_prober(void *arg)
 	lock_take(&session->lock);
 	while (!session->ending && !session->gone) {
 		if (!session->watchers) {
-			cond_wait(&session->changed, &session->lock, NEVER);
+			cond_wait(&session->watched, &session->lock, NEVER);
 			continue;
 		}
 		session->worried = false;
@@ -339,7 +342,7 @@ static void *run_prober(void *arg)
 		deadline = deadline_after(session->sys, PROBE_PERIOD_NS);
 		lock_take(&session->lock);
 		while (!session->ending && !session->worried && session->sys->now_ns() < deadline)
-			cond_wait(&session->changed, &session->lock, deadline);
+			cond_wait(&session->watched, &session->lock, deadline);
 	}
 	lock_drop(&session->lock);
 	session_thread_ends(session);
@@ -367,7 +370,7 @@ void usrbio_session_watch(struct usrbio_session *session)
 	session->worried |= session->watchers++ == 0;
 	if (!session->prober)
 		start_prober(session);
-	cond_wake_all(&session->changed);
+	cond_wake_all(&session->watched);
 	lock_drop(&session->lock);
 }
 

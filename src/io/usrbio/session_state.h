@@ -36,7 +36,8 @@ struct usrbio_session {
 
 	struct lock lock;
 	/* Under the lock. */
-	struct cond changed;
+	struct cond changed;     /* by calls, and at the end */
+	struct cond watched;     /* the prober's */
 	struct list calls;       /* of the registrar, waiting */
 	struct list spare_calls; /* one for each name that was made, to remove it with */
 	uint32_t users, threads, watchers;

@@ -1104,6 +1104,47 @@ static void a_daemon_that_is_awake_is_not_told(void)
 	end();
 }
 
+struct turn {
+	uint32_t wanted;
+	unsigned posts;
+};
+
+/* One at a time, each of them with a post, to who sleeps for so many. */
+static void *serve_in_turn(void *arg)
+{
+	struct usrbio_claim claims[4];
+	struct turn *turn = arg;
+
+	check_int(usrbio_server_claim(&rig.server, claims, 4), 4);
+	while (atomic_load(&rig.server.view.mark->wanted) != turn->wanted)
+		usleep(100);
+	for (int i = 0; i < 4; i++) {
+		usrbio_server_complete(&rig.server, claims[i].index, claims[i].userdata, 1);
+		turn->posts += usrbio_server_post(&rig.server);
+	}
+	return NULL;
+}
+
+static void a_wait_for_many_is_posted_once(void)
+{
+	pthread_t thread;
+
+	begin();
+	for (int min = 1; min <= 4; min += 3) {
+		struct turn turn = {.wanted = (uint32_t)min};
+		int got = 0;
+
+		for (uint64_t i = 0; i < 4; i++)
+			check(prepare(ring, i) >= 0);
+		check_int(pthread_create(&thread, NULL, serve_in_turn, &turn), 0);
+		while (got < 4)
+			got += usrbio_ring_wait(ring, cqe, 4, min, NEVER);
+		pthread_join(thread, NULL);
+		check_int(turn.posts, min == 1 ? 4 : 1);
+	}
+	end();
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test tests[] = {
@@ -1136,6 +1177,7 @@ int main(int argc, char **argv)
 		TEST(RG_36_nothing_is_left_where_a_call_fails),
 		TEST(UB_26_a_forked_child_must_not_touch),
 		TEST(a_daemon_that_is_awake_is_not_told),
+		TEST(a_wait_for_many_is_posted_once),
 		TEST(a_wait_that_looks_makes_no_call),
 		TEST(it_looks_for_a_moment_only),
 		TEST(one_processor_never_looks),

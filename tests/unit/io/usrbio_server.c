@@ -433,7 +433,7 @@ static void a_client_that_reads_no_mark_has_none_written(void)
 	check(!usrbio_server_attends(&rig.server));
 	check_int(atomic_load(&rig.view.mark->asked), 0);
 	check_int(atomic_load(&rig.view.mark->awake), 0);
-	check_int(rig.view.mark->unused, 0);
+	check_int(atomic_load(&rig.view.mark->wanted), 0);
 	rig_fini(&rig);
 }
 
@@ -486,6 +486,60 @@ static void completions_that_were_collected_are_news_where_requests_wait(void)
 	check_int(claim(&rig, claims), 1);
 	atomic_store(rig.view.cq_tail, 2);
 	check(usrbio_server_rests(&rig.server));
+	rig_fini(&rig);
+}
+
+static void three_under_way(struct rig *rig)
+{
+	struct usrbio_claim claims[64];
+
+	for (int i = 0; i < 3; i++)
+		queue(rig, i, 0);
+	check_int(claim(rig, claims), 3);
+}
+
+static bool complete_and_post(struct rig *rig, int32_t index)
+{
+	check_int(usrbio_server_complete(&rig->server, index, 0, 0), 0);
+	return usrbio_server_post(&rig->server);
+}
+
+static void a_client_that_sleeps_for_more_is_told_when_they_are_there(void)
+{
+	struct rig rig = rig_of(ENTRIES);
+
+	ask_for_marks(&rig);
+	atomic_store(&rig.view.mark->wanted, 2);
+	three_under_way(&rig);
+	check(!complete_and_post(&rig, 0));
+	check_int(atomic_load(&rig.view.done->data), 0);
+	check(complete_and_post(&rig, 1));
+	check_int(atomic_load(&rig.view.done->data), 1);
+	atomic_store(rig.view.cq_tail, 2);
+	check(complete_and_post(&rig, 2)); /* nothing more is to come */
+	check_int(atomic_load(&rig.view.done->data), 2);
+	rig_fini(&rig);
+}
+
+static void RG_26_what_a_client_sleeps_for_may_be_anything(void)
+{
+	struct rig rig = rig_of(ENTRIES);
+
+	atomic_store(&rig.view.mark->wanted,
+		     UINT32_MAX); /* of one that reads no marks: some rubbish */
+	three_under_way(&rig);
+	check(complete_and_post(&rig, 0));
+	rig_fini(&rig);
+	rig = rig_of(ENTRIES);
+	ask_for_marks(&rig);
+	atomic_store(&rig.view.mark->wanted, UINT32_MAX);
+	three_under_way(&rig);
+	check(!complete_and_post(&rig, 0));
+	atomic_store(rig.view.cq_tail, -7);
+	check(complete_and_post(&rig, 1));
+	atomic_store(rig.view.cq_tail, 0);
+	check(complete_and_post(&rig, 2));
+	check_int(rig.server.dead, 0);
 	rig_fini(&rig);
 }
 
@@ -556,6 +610,8 @@ int main(int argc, char **argv)
 		TEST(a_client_that_reads_no_mark_has_none_written),
 		TEST(what_came_before_the_mark_was_taken_back_is_news),
 		TEST(completions_that_were_collected_are_news_where_requests_wait),
+		TEST(a_client_that_sleeps_for_more_is_told_when_they_are_there),
+		TEST(RG_26_what_a_client_sleeps_for_may_be_anything),
 		TEST(RG_15_a_mark_that_was_cut_off),
 		TEST(UB_49_ring_cut_while_it_is_served),
 	};

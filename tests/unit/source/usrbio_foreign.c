@@ -200,7 +200,7 @@ static int ask(uint64_t userdata)
 
 static int collect(struct usrbio_cqe *out, int max, int64_t wait_ms)
 {
-	return rig.driver->ops->wait(rig.ring, out, max,
+	return rig.driver->ops->wait(rig.ring, out, max, 1,
 				     wait_ms ? rig.sys.now_ns() + wait_ms * NS_PER_MS : 0);
 }
 

@@ -28,7 +28,7 @@ static struct {
 	struct source *source;
 	struct source_lane *lane;
 	struct usrbio_object object;
-	struct request request;
+	struct request request, interim[2];
 	char memory[LENGTH]; /* not of the pool: the daemon is let into other memory for it */
 
 	/* The driver's. */
@@ -39,6 +39,7 @@ static struct {
 	bool wake_at_look; /* somebody wakes the lane while it looks at its ring */
 	_Atomic bool woken;
 	bool slept;
+	int least; /* for how many it slept */
 
 	/* The mount's. */
 	_Atomic bool lose; /* the daemon is lost while it is told of memory */
@@ -111,7 +112,8 @@ static void wake(struct driver_ring *ring)
 }
 
 /* As weir's own: a wake ends one wait, be it a mere look, and no second one. */
-static int wait_some(struct driver_ring *ring, struct usrbio_cqe *out, int max, int64_t deadline_ns)
+static int wait_some(struct driver_ring *ring, struct usrbio_cqe *out, int max, int least,
+		     int64_t deadline_ns)
 {
 	(void)ring;
 	check(max > 0);
@@ -126,6 +128,7 @@ static int wait_some(struct driver_ring *ring, struct usrbio_cqe *out, int max, 
 	if (atomic_exchange(&rig.woken, false) || deadline_ns == 0)
 		return 0;
 	rig.slept = true;
+	rig.least = least;
 	usrbio_wake(rig.lane);
 	return 0;
 }
@@ -220,13 +223,19 @@ static void end(void)
 	check_int(system(command), 0);
 }
 
+static void ask_for(struct request *request, bool interim)
+{
+	*request = (struct request){.object = &rig.object.object,
+				    .memory = rig.memory,
+				    .length = LENGTH,
+				    .op = REQUEST_READ,
+				    .interim = interim};
+	check_int(usrbio_submit(rig.lane, request), 0);
+}
+
 static void ask(void)
 {
-	rig.request = (struct request){.object = &rig.object.object,
-				       .memory = rig.memory,
-				       .length = LENGTH,
-				       .op = REQUEST_READ};
-	check_int(usrbio_submit(rig.lane, &rig.request), 0);
+	ask_for(&rig.request, false);
 }
 
 static unsigned reap(int64_t for_ns)
@@ -303,11 +312,49 @@ static void memory_whose_daemon_was_lost_while_it_was_registered(void)
 	}
 }
 
+static void end_one(uint64_t userdata)
+{
+	rig.userdata = userdata;
+	rig.answers = true;
+	check_int(reap(NS_PER_SEC), 1);
+	rig.answers = false;
+}
+
+static int sleeps_for(void)
+{
+	rig.least = 0;
+	check_int(reap(20 * NS_PER_SEC), 0);
+	return rig.least;
+}
+
+static void requests_of_which_nothing_settles_are_slept_for_together(void)
+{
+	uint64_t plain, others[2];
+
+	memset(&rig, 0, sizeof(rig));
+	begin();
+	check(comes_to_fly());
+	plain = rig.userdata;
+	for (int i = 0; i < 2; i++) {
+		ask_for(&rig.interim[i], true);
+		others[i] = rig.userdata;
+	}
+	check(others[0] != plain && others[1] != others[0]);
+	check_int(sleeps_for(), 1);
+	end_one(plain);
+	check_int(sleeps_for(), 2);
+	end_one(others[1]);
+	check_int(sleeps_for(), 1);
+	end_one(others[0]);
+	end();
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test tests[] = {
 		TEST(a_wake_that_comes_while_it_looks_is_not_slept_over),
 		TEST(memory_whose_daemon_was_lost_while_it_was_registered),
+		TEST(requests_of_which_nothing_settles_are_slept_for_together),
 	};
 
 	return tests_run(argc, argv, tests, array_size(tests));
