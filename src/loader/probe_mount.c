@@ -141,17 +141,21 @@ static bool shm_option(const struct sys *sys, char *word, size_t size)
 	return true;
 }
 
+/* Our own buffers are put together by the kernel where it can (base/huge.h). */
 static void look_at_shm_pages(const struct probe *probe)
 {
 	char word[32] = "never";
+	bool ours = kernel_is(6, 1), all;
 
 	shm_option(probe->ctx->sys, word, sizeof(word));
+	all = strcmp(word, "never") != 0;
 	probe_say(
-		probe, "shm_huge_pages",
-		strcmp(word, "never") == 0 ? WEIR_PROBE_WARN : WEIR_PROBE_OK,
+		probe, "shm_huge_pages", all || ours ? WEIR_PROBE_OK : WEIR_PROBE_WARN,
 		"buffers of rings cost a fifth of the processor time with huge pages; as root: mount -o "
 		"remount,huge=advise " SHM_DIR,
-		"huge=%s in " SHM_DIR, word);
+		"huge=%s in " SHM_DIR "%s", word,
+		!all && ours ? "; weir's own buffers up to 1 GiB have huge pages all the same"
+			     : "");
 }
 
 static void look_at_futex_wait(const struct probe *probe)

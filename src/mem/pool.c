@@ -508,6 +508,8 @@ static int populate_run(struct pool *pool, struct run run, char *at, uint64_t by
 	struct shared *slab = run.region->slab;
 	int ret = EINVAL;
 
+	if (slab)
+		shared_gather(slab, run_at(run), run_bytes(run));
 	if (!atomic_load_explicit(&pool->touch, memory_order_relaxed))
 		ret = populate_pages(pool, run_at(run), run_bytes(run));
 	/* Of an object that may be full nothing is touched: it is asked, and can say no. */

@@ -9,9 +9,8 @@
 #include <sys/mman.h>
 
 #include "base/error.h"
+#include "base/huge.h"
 #include "base/size.h"
-
-#define HUGE (2 * MIB)
 
 /* ---- The object ---- */
 
@@ -50,30 +49,15 @@ static int check_space(const struct shared *slab, uint64_t bytes, struct weir_er
 	return WEIR_NOSPACE;
 }
 
-/* Over a reservation that is a huge page larger, so that it begins where a huge page does. */
 static int map_object(struct shared *slab)
 {
-	const struct sys *sys = slab->sys;
-	size_t bytes = (size_t)slab->bytes, all = bytes + HUGE, head;
-	char *at = sys->mmap(NULL, all, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-			     0);
+	void *at = huge_map_shared(slab->sys, slab->fd, slab->bytes);
 
-	if ((void *)at == MAP_FAILED)
+	if (at == MAP_FAILED)
 		return -1;
-	head = (size_t)(-(uintptr_t)at & (HUGE - 1));
-	if (sys->mmap(at + head, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, slab->fd,
-		      0) == MAP_FAILED) {
-		int keep = errno;
-
-		sys->munmap(at, all);
-		errno = keep;
-		return -1;
-	}
-	if (head > 0)
-		sys->munmap(at, head);
-	sys->munmap(at + head + bytes, HUGE - head);
-	slab->at = at + head;
-	sys->madvise(slab->at, bytes, MADV_HUGEPAGE); /* where /dev/shm is mounted huge=advise */
+	slab->at = at;
+	/* Where /dev/shm is mounted huge=advise. */
+	slab->sys->madvise(at, (size_t)slab->bytes, MADV_HUGEPAGE);
 	return 0;
 }
 
@@ -129,6 +113,12 @@ void shared_destroy(struct shared *slab)
 		slab->sys->close(slab->fd);
 	lock_fini(&slab->lock);
 	free(slab);
+}
+
+void shared_gather(struct shared *slab, const void *at, uint64_t bytes)
+{
+	huge_fill_shared(slab->sys, slab->fd, slab->at, (uint64_t)((const char *)at - slab->at),
+			 bytes);
 }
 
 int shared_allocate(struct shared *slab, const void *at, uint64_t bytes)

@@ -64,6 +64,9 @@ must_use int shared_create(const struct sys *sys, uint64_t bytes, struct shared 
 /* Tells the importers, then unmaps; NULL is fine. */
 void shared_destroy(struct shared *slab);
 
+/* A wish, for memory that was not touched yet: the huge pages of a range. */
+void shared_gather(struct shared *slab, const void *at, uint64_t bytes);
+
 /*
  * Makes the pages of a range exist, so that touching them cannot end the process: 0 or an errno, ENOSPC
  * where /dev/shm is full.

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "base/error.h"
+#include "base/huge.h"
 #include "base/node.h"
 #include "base/shm_name.h"
 #include "base/text.h"
@@ -37,7 +38,7 @@ const char *usrbio_shm_component(const char *target)
 
 static int map(const struct sys *sys, int fd, struct usrbio_shm *shm)
 {
-	void *memory = sys->mmap(NULL, shm->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	void *memory = huge_map_shared(sys, fd, shm->bytes);
 
 	if (memory == MAP_FAILED)
 		return errno;
@@ -66,13 +67,14 @@ static int compare_free_space(const struct sys *sys, int fd, uint64_t bytes)
 }
 
 /* A page that the file system has no room for would be a bus error at its first touch. */
-static int make_room(const struct sys *sys, int fd, uint64_t bytes)
+static int make_room(const struct sys *sys, int fd, const struct usrbio_shm *shm)
 {
-	if (bytes > USRBIO_SHM_ALLOCATE)
+	if (shm->bytes > USRBIO_SHM_ALLOCATE)
 		return 0;
-	while (sys->fallocate(fd, 0, 0, (off_t)bytes)) {
+	huge_fill_shared(sys, fd, shm->memory, 0, shm->bytes);
+	while (sys->fallocate(fd, 0, 0, (off_t)shm->bytes)) {
 		if (errno == EOPNOTSUPP)
-			return compare_free_space(sys, fd, bytes);
+			return compare_free_space(sys, fd, shm->bytes);
 		if (errno != EINTR)
 			return errno;
 	}
@@ -97,7 +99,7 @@ static int fill(const struct sys *sys, int fd, int node, struct usrbio_shm *shm)
 		return ret;
 	if (node >= 0)
 		node_bind(sys, shm->memory, shm->bytes, node); /* a wish */
-	ret = make_room(sys, fd, shm->bytes);
+	ret = make_room(sys, fd, shm);
 	if (ret)
 		usrbio_shm_unmap(sys, shm);
 	return ret;
