@@ -362,16 +362,22 @@ class Mechanics(ClientTest):
         start = time.monotonic()
         return call(), time.monotonic() - start
 
+    def quickest(self, call):
+        """Its answer, five times the same, and the shortest time: a busy machine may add to one or the other."""
+        runs = [self.timed(call) for _ in range(5)]
+        self.assertEqual([got for got, _ in runs], [runs[0][0]] * 5)
+        return min(runs, key=lambda run: run[1])
+
     def test_UB_28_RG_46_limits_of_a_wait(self):
         client, fd = self.client(), self.file()
-        got, took = self.timed(lambda: client.wait(4, 1, vendor.at(-5)))
+        got, took = self.quickest(lambda: client.wait(4, 1, vendor.at(-5)))
         self.assertEqual(got, [])
         self.assertLess(took, 0.02)
-        got, took = self.timed(lambda: client.wait(4, 1, vendor.at(0.05)))
+        got, took = self.quickest(lambda: client.wait(4, 1, vendor.at(0.05)))
         self.assertEqual(got, [])
         self.assertGreater(took, 0.045)
         self.assertLess(took, 0.12)
-        got, took = self.timed(lambda: client.wait(4, 0, None))
+        got, took = self.quickest(lambda: client.wait(4, 0, None))
         self.assertEqual(got, [])
         self.assertLess(took, 0.02)
         self.assertEqual(client.wait(0, 1, vendor.at(1)), INVALID)
