@@ -136,7 +136,8 @@ void handle_release(struct files *files, struct handle *handle)
 		atomic_fetch_sub(&files->backed, 1);
 	if (list_empty(&inode->opened->handles))
 		close_last(files, inode);
-	if (inode->served[0] || inode->served[1]) /* else no ring knows the file */
+	/* Else no ring knows the file. */
+	if (inode->served[0] || inode->served[1] || inode->serving)
 		atomic_fetch_add_explicit(&files->epoch, 1, memory_order_release);
 	lock_drop(&files->lock);
 	close(handle->fd);

@@ -4,7 +4,7 @@
  *
  * A file has at most two objects for rings, one for each direction, however many rings use it.  They are
  * made when the first ring asks, from the descriptor of a handle that has the right, and go when the last
- * ring lets go.
+ * ring lets go.  Nobody holds the lock while the file system below is asked: it may not answer.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -49,92 +49,168 @@ static int find_right(const struct inode *inode, uid_t uid, bool write, struct h
 }
 
 /* Rings write where they say: a handle that appends is opened again without that. */
-static int own_fd(const struct handle *handle)
+static int own_fd(int fd)
 {
-	int flags = fcntl(handle->fd, F_GETFL);
+	int flags = fcntl(fd, F_GETFL), again;
 
-	if (flags >= 0 && flags & O_APPEND)
-		return reach_open_again(handle->fd, flags & O_ACCMODE);
-	return fcntl(handle->fd, F_DUPFD_CLOEXEC, 3);
+	if (flags < 0 || !(flags & O_APPEND))
+		return fd;
+	again = reach_open_again(fd, flags & O_ACCMODE);
+	close(fd);
+	return again;
 }
 
 /*
  * Whoever writes to a program takes away that it runs with others' rights.  The kernel does it where it
  * writes for the user; for rings we write, and may keep such bits.
  */
-static void disarm(const struct handle *handle)
+static void disarm(int fd, uid_t uid)
 {
 	char path[REACH_PATH_MAX];
 	struct stat stat;
 
-	if (handle->uid == 0 || fstat(handle->fd, &stat))
+	if (uid == 0 || fstat(fd, &stat))
 		return;
-	reach_path(handle->fd, path);
+	reach_path(fd, path);
 	if (stat.st_mode & S_ISUID || (stat.st_mode & S_ISGID && stat.st_mode & S_IXGRP))
 		chmod(path, stat.st_mode & 07777 & ~(mode_t)(S_ISUID | S_ISGID));
 	removexattr(path, "security.capability");
 }
 
-static struct served *served_new(struct files *files, const struct handle *handle)
+/* Takes over the descriptor; waits for storage. */
+static struct served *served_new(struct files *files, uint64_t ino, int fd)
 {
 	struct weir_error err = WEIR_ERROR_INIT;
 	struct served *served = calloc(1, sizeof(*served));
 	char name[64];
 
-	if (!served)
+	if (!served) {
+		close(fd);
 		return NULL;
-	snprintf(name, sizeof(name), "file %llu of the mount",
-		 (unsigned long long)handle->inode->number);
-	served->fd = own_fd(handle);
+	}
+	snprintf(name, sizeof(name), "file %llu of the mount", (unsigned long long)ino);
+	served->fd = own_fd(fd);
 	if (served->fd >= 0 && weir_object_from_fd(files->ctx, served->fd, name,
 						   WEIR_OBJECT_OPTS(.flags = WEIR_OBJECT_LIVE),
 						   &served->object, &err) == 0)
 		return served;
-	log_warn(files->log, "rings: %s: %s", name, err.message);
+	log_warn(files->log, "rings: %s: %s", name,
+		 served->fd < 0 ? "cannot be opened again" : err.message);
 	if (served->fd >= 0)
 		close(served->fd);
 	free(served);
 	return NULL;
 }
 
-/* With the lock held. */
-static int serve(struct files *files, struct inode *inode, uid_t uid, bool write,
-		 struct weir_object **object, int *fd)
+static void served_free(struct served *served)
 {
-	struct handle *handle = NULL;
-	int ret = find_right(inode, uid, write, &handle);
+	if (!served)
+		return;
+	weir_object_unref(served->object);
+	close(served->fd);
+	free(served);
+}
+
+/* With the lock held: what is open already; EAGAIN where it may be used, but is not. */
+static int find(struct inode *inode, uid_t uid, bool write, struct handle **handle,
+		struct served **out)
+{
+	int ret = find_right(inode, uid, write, handle);
 
 	if (ret)
 		return ret;
-	if (write && !inode->served[write])
-		disarm(handle);
 	if (!inode->served[write])
-		inode->served[write] = served_new(files, handle);
-	if (!inode->served[write])
-		return EIO;
+		return EAGAIN;
 	inode->served[write]->refs++;
-	*object = inode->served[write]->object;
-	*fd = inode->served[write]->fd;
+	*out = inode->served[write];
+	return 0;
+}
+
+/*
+ * The file system below is asked without the lock, on a descriptor of our own: the handle may be closed
+ * meanwhile.  What comes of it counts if the right is still there, and nobody else was quicker.
+ */
+static int open_served(struct files *files, struct inode *inode, uid_t uid, bool write,
+		       struct served **out)
+{
+	struct handle *handle = NULL;
+	struct served *served = NULL;
+	int ret, fd = -1;
+
+	lock_take(&files->lock);
+	ret = find(inode, uid, write, &handle, out);
+	if (ret == EAGAIN) {
+		fd = fcntl(handle->fd, F_DUPFD_CLOEXEC, 3);
+		inode->serving++;
+	}
+	lock_drop(&files->lock);
+	if (ret != EAGAIN)
+		return ret;
+	if (fd >= 0) {
+		if (write)
+			disarm(fd, uid);
+		served = served_new(files, inode->number, fd);
+	}
+	lock_take(&files->lock);
+	inode->serving--;
+	ret = find(inode, uid, write, &handle, out);
+	if (ret == EAGAIN && served) {
+		served->refs = 1;
+		*out = inode->served[write] = served;
+		served = NULL;
+		ret = 0;
+	}
+	lock_drop(&files->lock);
+	served_free(served);
+	return ret == EAGAIN ? EIO : ret;
+}
+
+/* The reference to the inode goes with the object: files_put() gives it back. */
+static int get(struct files *files, uid_t uid, uint64_t ino, bool write, bool may_wait,
+	       struct served **out)
+{
+	struct inode *inode = tree_get(files->tree, ino);
+	struct handle *handle;
+	int ret = EBADF;
+
+	if (!inode)
+		return ret;
+	if (S_ISREG(inode->type) && may_wait) {
+		ret = open_served(files, inode, uid, write, out);
+	} else if (S_ISREG(inode->type)) {
+		lock_take(&files->lock);
+		ret = find(inode, uid, write, &handle, out);
+		lock_drop(&files->lock);
+	}
+	if (ret)
+		tree_put(files->tree, inode);
+	return ret;
+}
+
+int files_find(struct files *files, uid_t uid, uint64_t ino, bool write,
+	       struct weir_object **object, int *fd)
+{
+	struct served *served = NULL;
+	int ret = get(files, uid, ino, write, false, &served);
+
+	if (ret)
+		return ret;
+	*object = served->object;
+	*fd = served->fd;
 	return 0;
 }
 
 int files_get(struct files *files, uid_t uid, uint64_t ino, bool write, struct weir_object **object,
 	      int *fd)
 {
-	struct inode *inode = tree_get(files->tree, ino);
-	int ret = EBADF;
+	struct served *served = NULL;
+	int ret = get(files, uid, ino, write, true, &served);
 
-	if (!inode)
-		return ret;
-	if (S_ISREG(inode->type)) {
-		lock_take(&files->lock);
-		ret = serve(files, inode, uid, write, object, fd);
-		lock_drop(&files->lock);
-	}
-	/* The reference goes with the object: files_put() gives it back. */
 	if (ret)
-		tree_put(files->tree, inode);
-	return ret;
+		return ret;
+	*object = served->object;
+	*fd = served->fd;
+	return 0;
 }
 
 /* With the lock held: what is to be freed; NULL: it is still used. */
@@ -161,13 +237,9 @@ void files_put(struct files *files, uint64_t ino, struct weir_object *object)
 	lock_take(&files->lock);
 	served = leave(inode, object);
 	lock_drop(&files->lock);
-	if (served) {
-		weir_object_unref(served->object);
-		close(served->fd);
-		free(served);
-	}
+	served_free(served);
 	tree_put(files->tree, inode);
-	tree_put(files->tree, inode); /* files_get()'s */
+	tree_put(files->tree, inode); /* that of the object */
 }
 
 uint64_t files_epoch(const struct files *files)

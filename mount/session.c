@@ -281,19 +281,27 @@ static void end_session(struct mount *mount)
 	fuse_session_destroy(mount->session);
 }
 
-/* The notifier may wait for an answer of the workers, so it ends first. */
+/*
+ * The notifier may wait for an answer of the workers, so it ends first.  Where rings are stuck, what they
+ * know stays for the little time that is left of the process.
+ */
 void mount_stop(struct mount *mount, int64_t deadline_ns)
 {
 	struct front *front = &mount->front;
+	bool clean;
 
 	detach(mount, deadline_ns);
-	rings_destroy(front->rings, deadline_ns);
+	clean = rings_destroy(front->rings, deadline_ns);
 	if (front->files.tree)
 		notifier_stop(&front->notifier);
 	workers_stop(&mount->workers);
 	interrupts_stop(&front->interrupts);
 	if (mount->session)
 		end_session(mount);
+	if (!clean) {
+		log_warn(mount->log, "the file system below does not answer: its files stay open");
+		return;
+	}
 	if (front->files.tree)
 		files_fini(&front->files);
 	tree_destroy(front->tree);

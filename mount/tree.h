@@ -49,6 +49,7 @@ struct inode {
 	/* To be used: opened.c, served.c, notice.c. */
 	struct opened *opened;
 	struct served *served[2]; /* by direction */
+	unsigned serving;         /* that are being opened to be one of these */
 	struct list notice;
 	struct timespec seen_mtime, seen_ctime; /* when its pages were last known to be good */
 	uint64_t seen_bytes;

@@ -4,7 +4,7 @@
  *
  * The front end implements this (its tests' stand-in is tests/unit/rings/files.c).  Rights are those of
  * (uid, number): they begin with an OPEN by that uid in that mode and end with its last RELEASE.
- * Nothing here blocks on storage, for the threads that serve rings call it.
+ * The threads that serve rings call what does not wait for storage, and errands (errand.h) the rest.
  */
 #ifndef MOUNT_RINGS_FILES_H
 #define MOUNT_RINGS_FILES_H
@@ -23,13 +23,18 @@ struct files;
  * other direction only.  The object is opened live and at-end counts; it holds a reference until
  * files_put().  *fd is for SEEK_DATA and SEEK_HOLE, borrowed as long as the object is; -1 where there is
  * none.
+ *
+ * files_find() never waits: EAGAIN where it is allowed, but has to be opened first.  files_get() opens it, and
+ * files_put() may close it: both may wait for storage for ever.
  */
+int files_find(struct files *files, uid_t uid, uint64_t ino, bool write,
+	       struct weir_object **object, int *fd);
 int files_get(struct files *files, uid_t uid, uint64_t ino, bool write, struct weir_object **object,
 	      int *fd);
 void files_put(struct files *files, uint64_t ino, struct weir_object *object);
 
 /*
- * A number that changes whenever a right has ended.  What files_get() said before may be used again
+ * A number that changes whenever a right has ended.  What files_find() said before may be used again
  * while it stays the same: this is what makes a request cost no lock.  Read with acquire.
  */
 uint64_t files_epoch(const struct files *files);

@@ -127,14 +127,18 @@ static void release(struct server *server, struct request *request)
 	server->free = request;
 }
 
+void request_end(struct server *server, struct request *request, int64_t result)
+{
+	ring_answer(server, request->ring, request->index, request->userdata, result);
+	release(server, request);
+}
+
 void server_settle(struct server *server, struct weir_feed_io **ios, unsigned count)
 {
 	report_writes(server, ios, count);
 	for (unsigned i = 0; i < count; i++) {
 		struct request *request = request_of(ios[i]);
 
-		ring_answer(server, request->ring, request->index, request->userdata,
-			    result_of(request));
-		release(server, request);
+		request_end(server, request, result_of(request));
 	}
 }

@@ -175,6 +175,9 @@ static void finish(struct janitor *janitor, struct list *taken, bool dead)
 
 	if (list_empty(taken))
 		return;
+	if (dead)
+		list_for_each(at, taken)
+			atomic_store(&list_entry(at, struct share, by_order)->orphaned, true);
 	janitor->look(janitor->look_arg);
 	while ((link = list_pop(taken))) {
 		struct share *share = list_entry(link, struct share, by_order);

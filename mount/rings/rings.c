@@ -9,11 +9,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "io/usrbio/guard.h"
 #include "io/usrbio/shm.h"
 #include "io/usrbio/spin.h"
+
+#define ERRANDS_NS NS_PER_SEC /* what is opened or closed at the end gets so long */
 
 void rings_look(void *arg)
 {
@@ -44,11 +47,13 @@ static int start_servers(struct rings *rings, struct weir_error *err)
 		server->files = rings->opts.files;
 		server->table = &rings->table;
 		server->janitor = &rings->janitor;
+		server->errands = rings->errands;
 		server->bell = &rings->bells[i];
 		server->which = (enum usrbio_bell)i;
 		server->read_only = rings->opts.read_only;
 		server->each_alone = rings->opts.each_alone;
 		server->spin_ns = usrbio_spin_allowed(rings->opts.spin_ns);
+		server->open_limit_ns = rings->opts.open_limit_ns;
 		ret = server_start(server, rings->opts.ctx, err);
 		if (ret)
 			return ret;
@@ -75,6 +80,9 @@ static int start(struct rings *rings, struct weir_error *err)
 
 	if (ret)
 		return error_sys(err, -ret, NULL, "rings: catching bus errors");
+	rings->errands = errands_create(rings->sys);
+	if (!rings->errands)
+		return error_nomem(err, NULL, "rings: threads that open files");
 	ret = open_shm(rings, err);
 	if (ret)
 		return ret;
@@ -135,22 +143,26 @@ static void leave_all(struct rings *rings)
 		share_unref(list_entry(link, struct share, by_order));
 }
 
-void rings_destroy(struct rings *rings, int64_t deadline_ns)
+bool rings_destroy(struct rings *rings, int64_t deadline_ns)
 {
 	bool clean = true;
 
 	if (!rings)
-		return;
+		return true;
 	leave_all(rings);
 	for (unsigned i = 0; i < USRBIO_BELLS; i++)
 		clean &= server_stop(&rings->servers[i], deadline_ns);
+	clean &= errands_destroy(rings->errands, rings->sys->now_ns() + ERRANDS_NS);
 	for (unsigned i = 0; i < USRBIO_BELLS; i++)
 		bell_destroy(&rings->bells[i], rings->sys, rings->shm_dir);
 	janitor_stop(&rings->janitor);
 	if (rings->shm_dir >= 0)
 		rings->sys->close(rings->shm_dir);
 	if (!clean)
-		return; /* what is stuck may still be written to, and knows its way here */
+		return false; /* what is stuck may still be written to, and knows its way here */
+	for (unsigned i = 0; i < USRBIO_BELLS; i++)
+		server_fini(&rings->servers[i]);
 	shares_fini(&rings->table);
 	free(rings);
+	return true;
 }

@@ -23,6 +23,7 @@ struct rings {
 	struct timespec born;
 	struct table table;
 	struct janitor janitor;
+	struct errands *errands;
 	struct bell bells[USRBIO_BELLS];
 	struct server servers[USRBIO_BELLS];
 	struct list quiet_dirs; /* virt_dir, under the table's lock: see tree.c */

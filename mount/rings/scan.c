@@ -71,18 +71,18 @@ static void start(struct server *server, struct ring *ring, const struct usrbio_
 	struct request *request = server->free;
 	int64_t result;
 
-	if (!claim_judge(server, ring, claim, request, &result)) {
-		if (weir_feed_push(server->feed, &request->io) == 0) {
-			server->free = request->next_free;
-			request_takes_off(server, request);
-			++request->use->in_flight;
-			++request->grip->in_flight;
-			return;
-		}
-		request->ring = NULL;
-		result = -EIO;
+	if (claim_judge(server, ring, claim, request, &result)) {
+		ring_answer(server, ring, claim->index, claim->userdata, result);
+		return;
 	}
-	ring_answer(server, ring, claim->index, claim->userdata, result);
+	server->free = request->next_free;
+	request_takes_off(server, request);
+	++request->use->in_flight;
+	++request->grip->in_flight;
+	if (request->grip->opening)
+		request_waits(server, request);
+	else if (weir_feed_push(server->feed, &request->io))
+		request_end(server, request, -EIO);
 }
 
 /* How many requests of a ring may start now. */

@@ -136,6 +136,7 @@ static void part(struct ring *ring)
 
 static void sweep(struct server *server)
 {
+	waiting_sweep(server);
 	list_for_each_safe(at, &server->rings) {
 		struct ring *ring = list_entry(at, struct ring, link);
 
@@ -148,11 +149,13 @@ static void sweep(struct server *server)
 		grips_sweep(server);
 }
 
-/* What came, what went, and files that may have been closed. */
+/* What came, what went, and files that were opened, or may have been closed. */
 static void look_around(struct server *server)
 {
 	uint64_t epoch = files_epoch(server->files);
 
+	if (atomic_exchange(&server->came, false))
+		grips_settle(server);
 	if (atomic_exchange(&server->look, false)) {
 		admit(server);
 		sweep(server);
@@ -250,6 +253,7 @@ static void step(struct server *server, int64_t *last_ns)
 		server_settle(server, ios, n);
 	post_owed(server, owing && n == 0 && !server->backlog, now_ns);
 	look_around(server);
+	waiting_expire(server, now_ns);
 	rang = bell_drain(server->bell) > 0 || again || server_has_news(server);
 	if (n)
 		server->active_ns = now_ns;
@@ -267,18 +271,33 @@ static void step(struct server *server, int64_t *last_ns)
 		sched_yield(); /* whoever it looks for may want this processor */
 }
 
-static void settle_until(struct server *server, int64_t deadline_ns)
+static void settle_some(struct server *server)
 {
 	struct weir_feed_io *ios[REAP];
+	unsigned n = weir_feed_reap(server->feed, ios, REAP,
+				    server->sys->now_ns() + SERVER_SOON_NS);
 
-	while (server->in_flight && server->sys->now_ns() < deadline_ns) {
-		unsigned n = weir_feed_reap(server->feed, ios, REAP,
-					    server->sys->now_ns() + SERVER_SOON_NS);
+	server_settle(server, ios, n);
+	grips_settle(server);
+	server_post(server);
+	bell_drain(server->bell); /* else reap would not wait */
+}
 
-		server_settle(server, ios, n);
-		server_post(server);
-		bell_drain(server->bell); /* else reap would not wait */
-	}
+/* What waits for its file gets a moment, and no more: nobody has to know how it ends. */
+static void settle_waiting(struct server *server)
+{
+	int64_t until = min_of(server->stop_ns, server->sys->now_ns() + CANCEL_NS);
+
+	while (!list_empty(&server->waiting) && server->sys->now_ns() < until)
+		settle_some(server);
+	waiting_drop(server);
+	server_post(server);
+}
+
+static void settle_until(struct server *server, int64_t deadline_ns)
+{
+	while (server->in_flight && server->sys->now_ns() < deadline_ns)
+		settle_some(server);
 }
 
 /* Nothing new; what is under way may end, and is asked to when it is time. */
@@ -288,6 +307,7 @@ static void drain(struct server *server)
 	while (!server_rests(server))
 		;
 	server->bell->rests = NULL;
+	settle_waiting(server);
 	settle_until(server, server->stop_ns);
 	for (unsigned i = 0; server->in_flight && i < SERVER_REQUESTS; i++)
 		if (server->requests[i].ring)
@@ -296,11 +316,13 @@ static void drain(struct server *server)
 	server->stuck = server->in_flight;
 	if (!server->stuck) {
 		admit(server);
+		grips_drop(server);
 		uses_drop(server);
 	}
 	lock_take(&server->lock);
 	server->over = true;
 	lock_drop(&server->lock);
+	grips_settle(server);
 	server->stuck += weir_feed_destroy(server->feed);
 	if (server->stuck)
 		return;
@@ -349,7 +371,13 @@ int server_start(struct server *server, struct weir_ctx *ctx, struct weir_error 
 		return ret;
 	lock_init(&server->lock);
 	list_init(&server->incoming);
+	list_init(&server->rings);
+	list_init(&server->loads);
+	list_init(&server->touched);
+	list_init(&server->attended);
+	list_init(&server->waiting);
 	uses_init(server);
+	grips_init(server);
 	server->look_ns = NEVER;
 	ret = weir_feed_create(ctx,
 			       WEIR_FEED_OPTS(.depth = SERVER_REQUESTS, .requests = SERVER_REQUESTS,
@@ -362,10 +390,8 @@ int server_start(struct server *server, struct weir_ctx *ctx, struct weir_error 
 		if (ret)
 			weir_feed_destroy(server->feed);
 	}
-	if (ret) {
-		lock_fini(&server->lock);
-		free(server->requests);
-	}
+	if (ret)
+		server_fini(server);
 	server->started = ret == 0;
 	return ret;
 }
@@ -379,9 +405,14 @@ bool server_stop(struct server *server, int64_t deadline_ns)
 	wake(server);
 	thread_join(server->thread);
 	server->started = false;
-	if (server->stuck)
-		return false;
+	return server->stuck == 0;
+}
+
+void server_fini(struct server *server)
+{
+	if (!server->requests)
+		return;
 	lock_fini(&server->lock);
 	free(server->requests);
-	return true;
+	server->requests = NULL;
 }

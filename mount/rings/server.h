@@ -5,14 +5,18 @@
  *
  *	the bell rang, or it is time to look
  *	  scan.c     what may go, ring by ring       batch.c    by io_depth and timeout
- *	  request.c  is it allowed, and into where   uses.c     iovs and files in use
+ *	  request.c  is it allowed, and into where   uses.c     iovs in use
+ *	                                             grips.c    files in use
+ *	  waiting.c  until its file has been opened
  *	  feed
  *	  gather.c   how many ends are waited for together
  *	  attend.c   whose clients need not ring
  *	  finish.c   results into the rings, at most one post for each
  *
- * Everything here belongs to that thread but for what server_add(), server_look() and server_stop()
- * hand over.  A request takes no lock and allocates nothing: its place is one of SERVER_REQUESTS.
+ * Nothing here waits for a file system: what may is an errand (errand.h).
+ *
+ * Everything here belongs to that thread but for what server_add(), server_look(), server_stop() and
+ * errands hand over.  A request takes no lock and allocates nothing: its place is one of SERVER_REQUESTS.
  */
 #ifndef MOUNT_RINGS_SERVER_H
 #define MOUNT_RINGS_SERVER_H
@@ -26,6 +30,7 @@
 #include "io/usrbio/server.h"
 #include "mount/rings/batch.h"
 #include "mount/rings/bell.h"
+#include "mount/rings/errand.h"
 #include "mount/rings/janitor.h"
 #include "mount/rings/share.h"
 #include "weir/feed.h"
@@ -51,9 +56,18 @@ struct use {
 	uint32_t in_flight;
 };
 
-/* A file that a user may touch in one direction, as files_get() gave it. */
+/* A file that a user may touch in one direction, as files_find() or files_get() gave it. */
 struct grip {
 	struct list link; /* server.grips */
+	struct errand errand;
+	struct server *server;
+	bool opening; /* by its errand: no object yet */
+	bool told;    /* that this takes long */
+	struct {
+		int error;
+		struct weir_object *object;
+		int fd;
+	} got; /* the errand's, while it is opening */
 	uid_t uid;
 	bool write;
 	bool changed; /* files_changed() was called in this reap */
@@ -102,7 +116,9 @@ struct ring {
 
 struct request {
 	struct weir_feed_io io;
-	struct ring *ring; /* NULL: the place is free */
+	struct list waiting; /* server.waiting */
+	int64_t since_ns;    /* that it is there */
+	struct ring *ring;   /* NULL: the place is free */
 	struct use *use;
 	struct grip *grip;
 	uint64_t userdata;
@@ -120,23 +136,27 @@ struct server {
 	struct files *files;
 	struct table *table;
 	struct janitor *janitor;
+	struct errands *errands; /* borrowed */
 	struct weir_feed *feed;
 	struct bell *bell; /* borrowed */
 	enum usrbio_bell which;
 	bool read_only, strict, each_alone, started;
-	int64_t spin_ns; /* looks for so long before it sleeps; 0: not */
-	bool attends;    /* the thread that serves is the one that the feed sleeps on */
+	int64_t spin_ns;       /* looks for so long before it sleeps; 0: not */
+	int64_t open_limit_ns; /* that a request waits for its file; 0: a minute */
+	bool attends;          /* the thread that serves is the one that the feed sleeps on */
 	pthread_t thread;
 
-	struct lock lock; /* of these two */
+	struct lock lock; /* of these three */
 	struct list incoming;
-	bool over;         /* there is no feed any more */
-	_Atomic bool look; /* something came or went */
+	struct list opened; /* grips, by their errands */
+	bool over;          /* there is no feed any more */
+	_Atomic bool came;  /* something was opened */
+	_Atomic bool look;  /* something came or went */
 	_Atomic bool stopping;
 	int64_t stop_ns; /* waits for I/O no longer than that; set before stopping */
 	unsigned stuck;  /* requests that did not come back; read after the thread was joined */
 
-	struct list rings, loads, touched, attended;
+	struct list rings, loads, touched, attended, waiting;
 	bool only_deep;        /* of the touched only such are left that may wait a moment */
 	int64_t owed_since_ns; /* about: the first of the touched that was left without a post */
 	struct list uses[SERVER_BUCKETS], grips[SERVER_BUCKETS];
@@ -169,9 +189,11 @@ void server_look(struct server *server);
 
 /*
  * Takes nothing new, ends when what is under way has ended, at the latest at the deadline; joins the
- * thread.  False: requests are stuck, and what they touch must stay.
+ * thread.  False: requests are stuck, and what they touch must stay.  server_fini(): when its errands, too,
+ * have ended.
  */
 bool server_stop(struct server *server, int64_t deadline_ns);
+void server_fini(struct server *server);
 
 /* A ring over the share's memory, not served yet: 0 or an errno. */
 int ring_create(struct share *share, const struct sys *sys, bool strict);
@@ -191,14 +213,25 @@ bool claim_judge(struct server *server, struct ring *ring, const struct usrbio_c
 
 /* uses.c: NULL: none that this user may name. */
 void use_done(struct server *server, struct use *use);
-void grip_done(struct server *server, struct grip *grip);
 struct use *use_find(struct server *server, struct ring *ring, const uint8_t id[16]);
-/* 0 or an errno, as files_get() has it. */
-int grip_find(struct server *server, struct ring *ring, uint64_t ino, struct grip **out);
-void uses_sweep(struct server *server);  /* gives back what is gone and idle */
-void grips_sweep(struct server *server); /* and what may have been closed */
-void uses_drop(struct server *server);   /* everything, at the end */
+void uses_sweep(struct server *server); /* gives back what is gone and idle */
+void uses_drop(struct server *server);  /* everything, at the end */
 void uses_init(struct server *server);
+
+/* grips.c: 0 or an errno, as files_find() has it; it may still be opening. */
+int grip_find(struct server *server, struct ring *ring, uint64_t ino, struct grip **out);
+void grip_done(struct server *server, struct grip *grip);
+void grips_settle(struct server *server); /* those that errands have opened */
+void grips_sweep(struct server *server);  /* gives back what is idle: it may have been closed */
+void grips_drop(struct server *server);   /* everything, at the end */
+void grips_init(struct server *server);
+
+/* waiting.c: for a grip that is opening. */
+void request_waits(struct server *server, struct request *request);
+void waiting_go(struct server *server, struct grip *grip);  /* it is not any more */
+void waiting_sweep(struct server *server);                  /* those of the dead are given up */
+void waiting_expire(struct server *server, int64_t now_ns); /* and those that wait for too long */
+void waiting_drop(struct server *server);                   /* and all of them */
 
 /* gather.c */
 void request_takes_off(struct server *server, struct request *request);
@@ -217,6 +250,7 @@ bool server_rests(
 void ring_answer(struct server *server, struct ring *ring, int32_t index, uint64_t userdata,
 		 int64_t result);
 void server_settle(struct server *server, struct weir_feed_io **ios, unsigned count);
+void request_end(struct server *server, struct request *request, int64_t result);
 void server_post(struct server *server);     /* all that were touched */
 void server_post_due(struct server *server); /* those that should not wait for more */
 void server_post_shallow(

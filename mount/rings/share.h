@@ -51,7 +51,8 @@ struct ring;
 
 struct share {
 	_Atomic uint32_t refs;
-	_Atomic bool gone; /* has no name any more; never back */
+	_Atomic bool gone;     /* has no name any more; never back */
+	_Atomic bool orphaned; /* gone with its process */
 	struct table *table;
 
 	/* Links, under the table's lock. */

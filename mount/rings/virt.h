@@ -52,6 +52,7 @@ struct virt_opts {
 	bool strict;            /* ring-batch: positive depths wait for ever for a full batch */
 	bool each_alone;        /* ring-gather=off: large requests, too, are answered one by one */
 	int64_t spin_ns;        /* ring-spin: servers look for so long before they sleep; 0: not */
+	int64_t open_limit_ns;  /* a request waits for its file to be opened; 0: a minute */
 	uint64_t bytes_per_uid; /* registered at once; 0: as much as the machine has memory */
 	const char *shm;        /* NULL: "/dev/shm"; tests have their own */
 
@@ -68,9 +69,10 @@ int rings_create(const struct virt_opts *opts, struct rings **out, struct weir_e
 
 /*
  * Ends it in order: takes nothing new, waits for the I/O under way until the deadline, unlinks the
- * submit semaphores.  Past the deadline what is still written to stays mapped.  NULL is fine.
+ * submit semaphores.  Past the deadline what is still written to stays mapped.  False: something is stuck,
+ * in a file system that does not answer; context and files must stay.  NULL is fine.
  */
-void rings_destroy(struct rings *rings, int64_t deadline_ns);
+bool rings_destroy(struct rings *rings, int64_t deadline_ns);
 
 /* What stat tells, and how long the kernel may believe it. */
 struct virt_entry {

@@ -17,7 +17,7 @@
 #include "rig.h"
 #include "weir/feed.h"
 
-#define FILES  16
+#define FILES  64
 #define RIGHTS 16
 
 struct right {
@@ -37,7 +37,7 @@ struct files {
 	struct lock lock;
 	struct weir_ctx *ctx;
 	_Atomic uint64_t epoch;
-	_Atomic int held;
+	_Atomic int held, opening;
 	struct file files[FILES];
 };
 
@@ -103,13 +103,9 @@ void files_add(struct rig *rig, uint64_t ino, uint64_t bytes)
 void files_adopt(struct rig *rig, uint64_t ino, int fd)
 {
 	struct file *file = file_of(rig->files, 0);
-	struct weir_error err = WEIR_ERROR_INIT;
 
 	check(file && ino);
 	file->fd = fd;
-	check_int(
-		weir_object_from_fd(rig->files->ctx, file->fd, "a file", NULL, &file->object, &err),
-		0);
 	file->ino = ino;
 }
 
@@ -167,10 +163,27 @@ int files_held(struct rig *rig)
 	return atomic_load(&rig->files->held);
 }
 
+int files_opening(struct rig *rig)
+{
+	return atomic_load(&rig->files->opening);
+}
+
+void files_shut(struct rig *rig, uint64_t ino)
+{
+	struct files *files = rig->files;
+	struct weir_object *object;
+
+	lock_take(&files->lock);
+	object = file_of(files, ino)->object;
+	file_of(files, ino)->object = NULL;
+	lock_drop(&files->lock);
+	weir_object_unref(object);
+}
+
 /* ---- mount/rings/files.h ---- */
 
-int files_get(struct files *files, uid_t uid, uint64_t ino, bool write, struct weir_object **object,
-	      int *fd)
+int files_find(struct files *files, uid_t uid, uint64_t ino, bool write,
+	       struct weir_object **object, int *fd)
 {
 	struct right *right = NULL;
 	struct file *file;
@@ -182,6 +195,8 @@ int files_get(struct files *files, uid_t uid, uint64_t ino, bool write, struct w
 		right = right_of(file, uid);
 	if (right)
 		ret = (write ? right->writes : right->reads) ? 0 : EACCES;
+	if (ret == 0 && !file->object)
+		ret = EAGAIN;
 	if (ret == 0) {
 		*object = weir_object_ref(file->object);
 		*fd = file->fd;
@@ -189,6 +204,30 @@ int files_get(struct files *files, uid_t uid, uint64_t ino, bool write, struct w
 	}
 	lock_drop(&files->lock);
 	return ret;
+}
+
+int files_get(struct files *files, uid_t uid, uint64_t ino, bool write, struct weir_object **object,
+	      int *fd)
+{
+	struct weir_object *opened = NULL;
+	struct file *file = file_of(files, ino);
+	int ret = files_find(files, uid, ino, write, object, fd);
+
+	if (ret != EAGAIN)
+		return ret;
+	atomic_fetch_add(&files->opening, 1);
+	ret = weir_object_from_fd(files->ctx, file->fd, "a file", NULL, &opened, NULL);
+	atomic_fetch_sub(&files->opening, 1);
+	if (ret)
+		return EIO;
+	lock_take(&files->lock);
+	if (!file->object) {
+		file->object = opened;
+		opened = NULL;
+	}
+	lock_drop(&files->lock);
+	weir_object_unref(opened);
+	return files_find(files, uid, ino, write, object, fd);
 }
 
 void files_put(struct files *files, uint64_t ino, struct weir_object *object)

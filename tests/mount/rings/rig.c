@@ -112,6 +112,8 @@ int rig_link(struct rig *rig, uid_t uid, const char *object, const char *name)
 	struct virt_caller caller = rig_caller(uid);
 	struct virt_entry entry;
 
+	if (rig->as)
+		caller.pid = rig->as;
 	return virt_symlink(rig->rings, &caller, rig_target(object), VIRT_IOVS_INO, name, &entry);
 }
 

@@ -43,6 +43,7 @@ struct rig {
 	int shm_dir;
 	_Atomic int warnings;
 	_Atomic int names_gone;
+	pid_t as; /* whose thread registers; 0: the test's */
 };
 
 /* How often to do what a campaign does for longer: so often, times $RIG_TIMES where that is set. */
@@ -88,6 +89,10 @@ void files_release(struct rig *rig, uint64_t ino, uid_t uid);
 unsigned files_changes(struct rig *rig, uint64_t ino);
 /* References to objects that the server has not put back. */
 int files_held(struct rig *rig);
+/* That are being opened: it is done when a ring first asks. */
+int files_opening(struct rig *rig);
+/* From now on only servers hold it open. */
+void files_shut(struct rig *rig, uint64_t ino);
 
 struct files *files_create(struct weir_ctx *ctx);
 void files_destroy(struct files *files);

@@ -27,7 +27,7 @@
 
 struct held {
 	uint64_t unique, offset;
-	uint32_t size;
+	uint32_t size, opcode;
 };
 
 struct server {
@@ -69,16 +69,50 @@ static void answer_read(const struct server *server, const struct held *read)
 	reply(server, read->unique, 0, data, size);
 }
 
-static void hold_read(struct server *server, uint64_t unique, const struct fuse_read_in *in)
+static void answer_open(const struct server *server, uint64_t unique)
 {
-	struct held read = {unique, in->offset, in->size};
+	struct fuse_open_out opened = {
+		.open_flags = atomic_load(&server->shared->cached) ? 0 : FOPEN_DIRECT_IO};
 
-	if (!atomic_load(&server->shared->hold) || server->count == HELD_MAX) {
-		answer_read(server, &read);
+	reply(server, unique, 0, &opened, sizeof(opened));
+}
+
+static void answer_held(const struct server *server, const struct held *held)
+{
+	struct fuse_lseek_out data = {.offset = held->offset};
+
+	if (held->opcode == FUSE_READ)
+		answer_read(server, held);
+	else if (held->opcode == FUSE_OPEN)
+		answer_open(server, held->unique);
+	else if (held->opcode == FUSE_LSEEK)
+		reply(server, held->unique, 0, &data, sizeof(data));
+	else
+		reply(server, held->unique, 0, NULL, 0);
+}
+
+static void hold(struct server *server, const struct held *request)
+{
+	static const uint32_t whats[] = {[SLOW_READS] = FUSE_READ,
+					 [SLOW_OPENS] = FUSE_OPEN,
+					 [SLOW_CLOSES] = FUSE_FLUSH,
+					 [SLOW_HOLES] = FUSE_LSEEK};
+
+	if (!atomic_load(&server->shared->hold) || server->count == HELD_MAX ||
+	    whats[atomic_load(&server->shared->what)] != request->opcode) {
+		answer_held(server, request);
 		return;
 	}
-	server->held[server->count++] = read;
+	server->held[server->count++] = *request;
 	atomic_store(&server->shared->held, server->count);
+}
+
+/* A hole begins where the file ends. */
+static void hold_lseek(struct server *server, uint64_t unique, const struct fuse_lseek_in *in)
+{
+	hold(server, &(struct held){.unique = unique,
+				    .opcode = FUSE_LSEEK,
+				    .offset = in->whence == SEEK_HOLE ? SLOW_BYTES : in->offset});
 }
 
 static void spare_one(struct server *server)
@@ -93,7 +127,22 @@ static void spare_one(struct server *server)
 	atomic_store(&server->shared->held, server->count);
 	/* Before the answer, which the next one may be asked for after. */
 	atomic_fetch_sub(&server->shared->spare, 1);
-	answer_read(server, &read);
+	answer_held(server, &read);
+}
+
+/* Only for what a process waits for itself, so that it can be killed. */
+static void interrupt(struct server *server, const struct fuse_interrupt_in *in)
+{
+	for (int i = 0; i < server->count; i++) {
+		struct held held = server->held[i];
+
+		if (held.unique != in->unique || held.opcode == FUSE_READ)
+			continue;
+		server->held[i] = server->held[--server->count];
+		atomic_store(&server->shared->held, server->count);
+		reply(server, held.unique, -EINTR, NULL, 0);
+		return;
+	}
 }
 
 static void let_go(struct server *server)
@@ -102,13 +151,14 @@ static void let_go(struct server *server)
 	if (atomic_load(&server->shared->hold))
 		return;
 	for (int i = 0; i < server->count; i++)
-		answer_read(server, &server->held[i]);
+		answer_held(server, &server->held[i]);
 	server->count = 0;
 	atomic_store(&server->shared->held, 0);
 }
 
 static void answer(struct server *server, const struct fuse_in_header *in, const void *body)
 {
+	const struct fuse_read_in *read = body;
 	struct fuse_init_out init = {.major = FUSE_KERNEL_VERSION,
 				     .minor = 31,
 				     .flags = FUSE_ASYNC_DIO, /* as libfuse has it */
@@ -120,8 +170,6 @@ static void answer(struct server *server, const struct fuse_in_header *in, const
 				       .attr_valid = 3600,
 				       .attr = attributes(FILE_NODE)};
 	struct fuse_attr_out attr = {.attr_valid = 3600, .attr = attributes(in->nodeid)};
-	struct fuse_open_out opened = {
-		.open_flags = atomic_load(&server->shared->cached) ? 0 : FOPEN_DIRECT_IO};
 
 	switch (in->opcode) {
 	case FUSE_INIT:
@@ -133,19 +181,27 @@ static void answer(struct server *server, const struct fuse_in_header *in, const
 	case FUSE_GETATTR:
 		reply(server, in->unique, 0, &attr, sizeof(attr));
 		break;
-	case FUSE_OPEN:
-		reply(server, in->unique, 0, &opened, sizeof(opened));
-		break;
 	case FUSE_READ:
-		hold_read(server, in->unique, body);
+		hold(server, &(struct held){.unique = in->unique,
+					    .opcode = FUSE_READ,
+					    .offset = read->offset,
+					    .size = read->size});
+		break;
+	case FUSE_OPEN:
+	case FUSE_FLUSH:
+		hold(server, &(struct held){.unique = in->unique, .opcode = in->opcode});
+		break;
+	case FUSE_LSEEK:
+		hold_lseek(server, in->unique, body);
 		break;
 	case FUSE_RELEASE:
-	case FUSE_FLUSH:
 		reply(server, in->unique, 0, NULL, 0);
 		break;
 	case FUSE_FORGET:
 	case FUSE_BATCH_FORGET:
+		break;
 	case FUSE_INTERRUPT:
+		interrupt(server, body);
 		break;
 	default:
 		reply(server, in->unique, -ENOSYS, NULL, 0);
