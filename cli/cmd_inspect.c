@@ -365,7 +365,7 @@ static int inspect_one(const struct session *session, const char *uri,
 	struct weir_error err = WEIR_ERROR_INIT;
 	struct weir_model *model = NULL;
 	struct json json;
-	int ret = weir_model_open(session->ctx, uri, &how, &model, &err);
+	int ret = session_open_model(session, &uri, 1, &how, &model, &err);
 
 	json_open(&json, stdout);
 	if (mine->common.json) {

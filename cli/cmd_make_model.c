@@ -5,9 +5,12 @@
  * All files are written under temporary names first and get their names together, the index last, so that
  * nobody ever sees a part of a model, and an interrupted command leaves nothing behind.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -22,6 +25,7 @@
 #include "verbs.h"
 
 #define TENSORS_MAX 1000000u
+#define INDEX_NAME  "model.safetensors.index.json"
 #define SHARDS_MAX  10000u /* each is held open until all are written */
 
 struct make_options {
@@ -97,6 +101,7 @@ struct making {
 	struct weir_object **objects; /* owned: written, not yet named; the index is the last */
 	uint32_t object_count;
 	bool made_dir;
+	int lock_fd;    /* the directory; -1: not locked */
 	uint32_t shard; /* the one being written */
 	_Atomic uint64_t done_bytes;
 };
@@ -135,8 +140,8 @@ static int check_options(const struct make_options *mine, struct weir_error *err
 				  TENSORS_MAX, SHARDS_MAX);
 	if (tensors < shards)
 		return report_set(err, WEIR_ARG, NULL,
-				  "%" PRIu64 " tensors do not fill %" PRIu64 " shards", tensors,
-				  shards);
+				  "%" PRIu64 " tensor%s not fill %" PRIu64 " shards", tensors,
+				  tensors == 1 ? " does" : "s do", shards);
 	return 0;
 }
 
@@ -158,7 +163,7 @@ static int make_recipe(struct making *making, struct weir_error *err)
 
 	options_.dtype_count = choose_dtypes(&mine->dtypes, dtypes);
 	if (mine->like)
-		ret = weir_model_open(making->session.ctx, mine->like, &how, &like, err);
+		ret = session_open_model(&making->session, &mine->like, 1, &how, &like, err);
 	options_.like = like;
 	if (!ret)
 		ret = recipe_make(&options_, &making->recipe, err);
@@ -228,7 +233,7 @@ static int write_all(struct making *making, struct weir_error *err)
 		ret = write_file(making, shard->name, shard->header_bytes + shard->data_bytes, err);
 	}
 	if (!ret && recipe->index)
-		ret = write_file(making, "model.safetensors.index.json", recipe->index_bytes, err);
+		ret = write_file(making, INDEX_NAME, recipe->index_bytes, err);
 	progress_finish(making->done_bytes);
 	return ret;
 }
@@ -259,6 +264,60 @@ static int make_dir(struct making *making, struct weir_error *err)
 	return ret;
 }
 
+static bool ends_with(const char *text, const char *tail)
+{
+	size_t len = strlen(text), tail_len = strlen(tail);
+
+	return len >= tail_len && strcmp(text + len - tail_len, tail) == 0;
+}
+
+/* Would who reads the directory take it for a part of the model, without its being one? */
+static bool stands_in_the_way(const struct making *making, const char *name)
+{
+	const struct recipe *recipe = &making->recipe;
+
+	if (name[0] == '.' ||
+	    !(ends_with(name, ".safetensors") || ends_with(name, ".safetensors.index.json")))
+		return false;
+	for (uint32_t n = 0; n < recipe->shard_count; n++)
+		if (strcmp(recipe->shards[n].name, name) == 0)
+			return false;
+	return !recipe->index || strcmp(name, INDEX_NAME) != 0;
+}
+
+/* Others' weights are not ours to remove, and a model between them is no model. */
+static int check_dir(struct making *making, struct weir_error *err)
+{
+	struct weir_object_opts how = {.size = sizeof(how), .cancel = making->session.cancel};
+	struct weir_listing *listing = NULL;
+	struct weir_entry entry;
+	int ret = weir_list_open(making->session.ctx, making->dir, &how, &listing, err);
+
+	while (!ret && (ret = weir_list_next(listing, &entry, err)) > 0)
+		ret = !stands_in_the_way(making, entry.name)
+			      ? 0
+			      : report_set(err, WEIR_CONFLICT, making->dir,
+					   "%s: holds %.200s, which would be read together with "
+					   "the new files: remove it, or write somewhere else",
+					   making->dir, entry.name);
+	weir_list_close(listing);
+	return ret;
+}
+
+/* One at a time: files of two would get their names in turns.  Where nobody keeps locks there are none. */
+static int lock_dir(struct making *making, struct weir_error *err)
+{
+	char *path = session_path(making->dir);
+	int fd = path ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+
+	free(path);
+	making->lock_fd = fd;
+	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+		return 0;
+	return report_set(err, WEIR_CONFLICT, making->dir,
+			  "%s: another make-model is writing there", making->dir);
+}
+
 /* What was not named goes; a directory of ours that is still empty goes too. */
 static void clean_up(struct making *making, bool failed)
 {
@@ -269,6 +328,8 @@ static void clean_up(struct making *making, bool failed)
 	free(making->objects);
 	recipe_fini(&making->recipe);
 	session_close(&making->session);
+	if (making->lock_fd >= 0)
+		close(making->lock_fd);
 	if (!failed || !making->made_dir)
 		return;
 	path = session_path(making->dir);
@@ -299,6 +360,10 @@ static int make(struct making *making, struct weir_error *err)
 	if (!ret)
 		ret = make_dir(making, err);
 	if (!ret)
+		ret = lock_dir(making, err);
+	if (!ret)
+		ret = check_dir(making, err);
+	if (!ret)
 		ret = write_all(making, err);
 	return ret ? ret : name_all(making, err);
 }
@@ -326,7 +391,8 @@ static void tell(const struct making *making, int ret, const struct weir_error *
 		json_close(&json);
 	} else if (!ret) {
 		out_safe(stdout, making->dir, strlen(making->dir));
-		out_text(": %" PRIu64 " tensors, %s, in %u file%s\n", recipe->tensor_count,
+		out_text(": %" PRIu64 " tensor%s, %s, in %u file%s\n", recipe->tensor_count,
+			 recipe->tensor_count == 1 ? "" : "s",
 			 value_print_size(size, recipe->bytes), recipe->shard_count,
 			 recipe->shard_count == 1 ? "" : "s");
 	}
@@ -334,7 +400,8 @@ static void tell(const struct making *making, int ret, const struct weir_error *
 
 static int run(const struct command *command)
 {
-	struct making making = {.mine = command->options, .dir = command->arguments.items[0]};
+	struct making making = {
+		.mine = command->options, .dir = command->arguments.items[0], .lock_fd = -1};
 	struct weir_error err = WEIR_ERROR_INIT;
 	int ret = check_options(making.mine, &err);
 
@@ -364,8 +431,9 @@ const struct verb verb_make_model = {
 		"Names, shapes, types and every byte follow from the options and the seed by integer "
 		"arithmetic alone. A tensor's bytes depend on the seed and its name, not on the "
 		"shards. No number is infinite or NaN.\n\n"
-		"Files in DIR with the same names are replaced once all are written, the index last; "
-		"files with other names stay.",
+		"Files in DIR with the same names are replaced once all are written, the index last. "
+		"Where others are there that would be read together with them (safetensors files, an "
+		"index), nothing is written; nor while another make-model writes there.",
 	.sets = sets,
 	.options_size = sizeof(struct make_options),
 	.json = fields,

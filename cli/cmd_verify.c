@@ -273,7 +273,7 @@ static int verify_one(struct verify *verify, const char *uri)
 	int ret;
 
 	how.flags |= WEIR_MODEL_VERIFY;
-	ret = weir_model_open(verify->session.ctx, uri, &how, &model, &err);
+	ret = session_open_model(&verify->session, &uri, 1, &how, &model, &err);
 	if (!ret && (verify->digests || verify->list.to))
 		ret = check_content(verify, uri, model, &err);
 	if (verify->mine->common.json)

@@ -29,8 +29,6 @@ static const struct advice {
 	{WEIR_H_LEN, "the file was cut off, or is no safetensors file"},
 	{WEIR_H_LIMIT, "it may be no safetensors file at all"},
 	{WEIR_H_COVER, "the file was cut off, or something was appended to it: fetch it again"},
-	{WEIR_H_DUP, "--lenient reads it as the reference library does, where that one does"},
-	{WEIR_H_SCHEMA, "--lenient reads it as the reference library does, where that one does"},
 	{WEIR_G_SHORT, "the file was cut off: fetch it again"},
 };
 
@@ -43,11 +41,20 @@ const char *report_advice(int code)
 	return NULL;
 }
 
+/* What was found out about the last failure. */
+static const char *suggestion;
+
+void report_suggest(const char *advice)
+{
+	suggestion = advice;
+}
+
 void report_error(const struct weir_error *err)
 {
-	const char *advice = report_advice(err->code);
+	const char *advice = suggestion ? suggestion : report_advice(err->code);
 	const char *message = err->message[0] ? err->message : weir_code_text(err->code);
 
+	suggestion = NULL;
 	progress_clear();
 	fputs("weir: ", stderr);
 	out_safe(stderr, message, strlen(message));

@@ -18,6 +18,8 @@ enum status {
 
 /* In text; and what to do, where there is something. */
 void report_error(const struct weir_error *err);
+/* And what to do about the next that is told: known, not guessed from its class. */
+void report_suggest(const char *advice);
 void report_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* The member "error" of the object that is open. */

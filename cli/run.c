@@ -26,10 +26,8 @@ void run_files(const struct weir_model *model, struct run_files *out)
 int run_open(const struct session *session, const struct texts *uris, struct weir_model_opts *how,
 	     struct weir_model **out, struct weir_error *err)
 {
-	if (uris->count == 1)
-		return weir_model_open(session->ctx, uris->items[0], how, out, err);
-	return weir_model_open_list(session->ctx, (const char *const *)uris->items, uris->count,
-				    how, out, err);
+	return session_open_model(session, (const char *const *)uris->items, uris->count, how, out,
+				  err);
 }
 
 double run_seconds(int64_t ns)

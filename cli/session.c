@@ -53,6 +53,42 @@ struct weir_model_opts session_model(const struct session *session,
 	};
 }
 
+static int open_model(const struct session *session, const char *const *uris, uint64_t count,
+		      const struct weir_model_opts *how, struct weir_model **out,
+		      struct weir_error *err)
+{
+	if (count == 1)
+		return weir_model_open(session->ctx, uris[0], how, out, err);
+	return weir_model_open_list(session->ctx, uris, count, how, out, err);
+}
+
+/* Of a header it depends on much: so it is tried. */
+static bool lenient_helps(const struct session *session, const char *const *uris, uint64_t count,
+			  const struct weir_model_opts *how, int code)
+{
+	struct weir_model_opts lenient = *how;
+	struct weir_model *model = NULL;
+
+	if (code > WEIR_H_SHORT || code < WEIR_H_COVER || how->flags & WEIR_MODEL_LENIENT)
+		return false;
+	lenient.flags |= WEIR_MODEL_LENIENT;
+	if (open_model(session, uris, count, &lenient, &model, NULL))
+		return false;
+	weir_model_close(model);
+	return true;
+}
+
+int session_open_model(const struct session *session, const char *const *uris, uint64_t count,
+		       const struct weir_model_opts *how, struct weir_model **out,
+		       struct weir_error *err)
+{
+	int ret = open_model(session, uris, count, how, out, err);
+
+	if (ret && lenient_helps(session, uris, count, how, ret))
+		report_suggest("--lenient reads it, as the reference library does");
+	return ret;
+}
+
 void session_warn(const struct weir_model *model)
 {
 	const char *warning;

@@ -24,6 +24,12 @@ void session_close(struct session *session);
 struct weir_model_opts session_model(const struct session *session,
 				     const struct model_options *options);
 
+/* One model by that (a list of files where there are several URIs); where --lenient would have opened what is
+ * refused, report_error() will say so. */
+int session_open_model(const struct session *session, const char *const *uris, uint64_t count,
+		       const struct weir_model_opts *how, struct weir_model **out,
+		       struct weir_error *err);
+
 /* Tells the user what was ignored when the model was opened. */
 void session_warn(const struct weir_model *model);
 

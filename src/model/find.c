@@ -291,13 +291,11 @@ int find_files(struct opening *opening)
 
 	if (opening->list)
 		return find_list(opening);
-	if (ends_with(uri, ".json"))
-		return find_in_index(opening, uri);
 	ret = object_stat_here(opening->ctx, uri, &opening->how, &stat, opening->err);
 	if (ret)
 		return ret;
-	if (stat.kind != WEIR_KIND_DIRECTORY)
-		return find_list(opening);
+	if (stat.kind != WEIR_KIND_DIRECTORY) /* whatever it is called */
+		return ends_with(uri, ".json") ? find_in_index(opening, uri) : find_list(opening);
 	opening->dir = uri;
 	return find_in_directory(opening);
 }

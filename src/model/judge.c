@@ -108,9 +108,14 @@ static int tell_strays(struct opening *opening, const struct strays *strays, int
 
 	if (strays->count == 0)
 		return 0;
+	quote(&quoted, strays->name);
+	if (strays->count == 1)
+		return opening_warn(opening, code, strays->shard->view.uri,
+				    "%s: tensor '%s', which the index %s; ignored",
+				    strays->shard->view.uri, quoted.text, what);
 	return opening_warn(opening, code, strays->shard->view.uri,
-			    "%s: %" PRIu64 " %s, '%s' first; ignored", strays->shard->view.uri,
-			    strays->count, what, quote(&quoted, strays->name));
+			    "%s: %" PRIu64 " tensors that the index %s, '%s' first; ignored",
+			    strays->shard->view.uri, strays->count, what, quoted.text);
 }
 
 static int tell_tensors(struct opening *opening)
@@ -121,11 +126,8 @@ static int tell_tensors(struct opening *opening)
 	for (uint32_t i = 0; ret == 0 && i < opening->model->shard_count; i++)
 		ret = find_strays(opening, &opening->model->shards[i], &copies, &unnamed);
 	if (ret == 0)
-		ret = tell_strays(opening, &copies, WEIR_H_DUP,
-				  "tensors that the index takes from another shard");
-	return ret ? ret
-		   : tell_strays(opening, &unnamed, WEIR_H_SCHEMA,
-				 "tensors that the index does not name");
+		ret = tell_strays(opening, &copies, WEIR_H_DUP, "takes from another shard");
+	return ret ? ret : tell_strays(opening, &unnamed, WEIR_H_SCHEMA, "does not name");
 }
 
 /* Files beside the index that look like shards and are none of its. */
@@ -147,6 +149,10 @@ static int tell_files(struct opening *opening)
 	}
 	if (count == 0)
 		return 0;
+	if (count == 1)
+		return opening_warn(opening, WEIR_H_SCHEMA, opening->dir,
+				    "%s%s%s: a file that the index does not name; ignored",
+				    opening->dir, opening->dir[0] ? "/" : "", first);
 	return opening_warn(opening, WEIR_H_SCHEMA, opening->dir,
 			    "%s%s%s: %" PRIu64 " files that the index does not name, this one "
 			    "first; ignored",

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """make-model, inspect, verify: models as files, and what is said of them."""
+import fcntl
 import hashlib
 import json
 import os
@@ -9,7 +10,7 @@ import stat
 import struct
 import subprocess
 
-from cli_lib import CliTest, main, some, write_model
+from cli_lib import WEIR, CliTest, main, some, write_model
 
 # SHA-256 over the files of `make-model --size 3MiB --shards 3 --tensors 40 --dtypes all --odd --seed 7`,
 # in the order of their names.  The same on every machine, for ever.
@@ -123,6 +124,53 @@ class MakeModel(CliTest):
         self.assertError(self.weir("make-model", "--json", "m", status=1).json, "ARG")
 
 
+    def make(self, where, *options, status=0):
+        return self.weir("make-model", "--json", "--size", "64KiB", "--tensors", "8", *options, where, status=status).json
+
+    def test_what_would_be_read_together_with_it_stays_alone(self):
+        self.make("m", "--shards", "3")
+        before = self.digest("m")
+        document = self.make("m", "--shards", "2", status=1)
+        self.assertError(document, "CONFLICT")
+        self.assertIn("-of-00003.safetensors", document["error"]["message"])
+        self.make("m", status=1)
+        self.assertEqual(self.digest("m"), before)
+        self.make("m", "--shards", "3", "--seed", "1")  # the same names are replaced
+        self.weir("verify", "m")
+        self.assertNotEqual(self.digest("m"), before)
+
+    def test_nobody_else_writes_there_meanwhile(self):
+        os.mkdir(self.path("m"))
+        with open(os.path.join(self.dir, "m", "config.json"), "w", encoding="utf-8"):
+            pass
+        fd = os.open(self.path("m"), os.O_RDONLY)
+        self.addCleanup(os.close, fd)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        self.assertError(self.make("m", status=1), "CONFLICT")
+        self.assertEqual(os.listdir(self.path("m")), ["config.json"])
+        fcntl.flock(fd, fcntl.LOCK_UN)
+        self.make("m")
+
+    def test_of_many_at_once_one_wins(self):
+        size = "make-model", "--size", "2MiB", "--tensors", "40", "--shards", "20", "--seed"
+        makers = [subprocess.Popen([WEIR, *size, str(seed), "m"], cwd=self.dir, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL) for seed in range(4)]
+        statuses = sorted(maker.wait(60) for maker in makers)
+        self.assertEqual(statuses[0], 0)
+        self.assertLessEqual(set(statuses), {0, 1})
+        self.weir("verify", "m")
+        seeds = []
+        for seed in range(4):
+            self.weir(*size, str(seed), f"s{seed}")
+            seeds.append(self.digest(f"s{seed}"))
+        self.assertIn(self.digest("m"), seeds)
+
+    def test_one_is_one(self):
+        self.assertIn(": 1 tensor, ", self.weir("make-model", "--size", "1KiB", "--tensors", "1", "m").text)
+        self.assertIn("1 tensor does not fill 2 shards",
+                      self.weir("make-model", "--tensors", "1", "--shards", "2", "n", status=2).errors)
+
+
 class Inspect(CliTest):
     def test_document_of_one_file(self):
         path = self.model()
@@ -182,6 +230,34 @@ class Inspect(CliTest):
             to.write(struct.pack("<Q", len(header)) + header + b"x")
         self.assertError(self.weir("inspect", "--json", "a.safetensors", status=1).json, "H_SCHEMA")
         self.assertEqual(self.weir("inspect", "--json", "--lenient", "a.safetensors").json["tensor_count"], 1)
+
+    def header(self, name, text):
+        with open(self.path(name), "wb") as to:
+            to.write(struct.pack("<Q", len(text)) + text + b"x")
+        return name
+
+    def test_lenient_is_proposed_where_it_helps_and_nowhere_else(self):
+        helps = b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"more":1}}'
+        helps_not = b'{"a":{"dtype":"U8","shape":[1]}}'
+        for verb in "inspect", "verify", "load":
+            said = self.weir(verb, self.header("a.safetensors", helps), status=1).errors
+            self.assertIn("--lenient reads it", said)
+            said = self.weir(verb, self.header("a.safetensors", helps_not), status=1).errors
+            self.assertNotIn("--lenient", said)
+            said = self.weir(verb, "--lenient", "a.safetensors", status=1).errors
+            self.assertNotIn("--lenient", said)
+
+    def test_a_directory_is_one_whatever_it_is_called(self):
+        os.mkdir(self.path("x.json"))
+        self.model("x.json/model.safetensors")
+        self.assertEqual(self.weir("inspect", "--json", "x.json").json["tensor_count"], 4)
+
+    def test_one_that_is_ignored_is_named(self):
+        self.weir("make-model", "--size", "64KiB", "--shards", "2", "--tensors", "8", "m")
+        self.model("m/more.safetensors")
+        self.assertIn("more.safetensors: a file that the index does not name; ignored", self.weir("inspect", "m").errors)
+        self.model("m/other.safetensors")
+        self.assertIn("more.safetensors: 2 files that", self.weir("inspect", "m").errors)
 
     def test_beneath_refuses_links_that_leave_the_model(self):
         os.mkdir(self.path("m"))
