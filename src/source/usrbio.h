@@ -222,7 +222,8 @@ struct usrbio_flight {
 
 struct usrbio_lane {
 	struct source_lane lane;
-	struct list link; /* source->lanes */
+	struct usrbio_job end; /* the last of its jobs: behind the making of its rings */
+	struct list link;      /* source->lanes */
 	uint32_t depth, in_flight;
 	struct list free, parked, unchecked, done; /* done: requests */
 	bool parked_anew;                          /* some of them since they were last tried */
@@ -284,8 +285,5 @@ void usrbio_rings_collect(struct usrbio_lane *lane, int64_t deadline_ns);
 bool usrbio_flight_checked(struct usrbio_lane *lane, struct usrbio_flight *slot);
 
 void usrbio_ring_init(struct usrbio_lane *lane, bool for_read);
-
-/* Gives the rings to the worker; false where requests fly in one. */
-bool usrbio_rings_drop(struct usrbio_lane *lane);
 
 #endif

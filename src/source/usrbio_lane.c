@@ -28,6 +28,27 @@ static const struct sys *sys_of(const struct usrbio_lane *lane)
 
 /* ---- Life ---- */
 
+static void free_lane(struct usrbio_lane *lane)
+{
+	if (lane->bounces)
+		pool_drop(usrbio_source_of_lane(lane)->pool, lane->bounces,
+			  (uint64_t)BOUNCE_SLOTS * USRBIO_REQUEST_BYTES);
+	cond_fini(&lane->event);
+	free(lane);
+}
+
+/* On the worker.  What flies is stuck: the daemon may write at any time to come, so its memory stays. */
+static void end_lane(struct usrbio_source *source, struct usrbio_job *job)
+{
+	struct usrbio_lane *lane = container_of(job, struct usrbio_lane, end);
+
+	for (int i = 0; i < 2; i++)
+		if (!lane->rings[i].flying)
+			source->driver->ops->ring_destroy(lane->rings[i].ring);
+	if (!lane->in_flight)
+		free_lane(lane);
+}
+
 int usrbio_lane_create(struct source *base, const struct lane_how *how, struct source_lane **out,
 		       struct weir_error *err)
 {
@@ -42,6 +63,7 @@ int usrbio_lane_create(struct source *base, const struct lane_how *how, struct s
 		return error_nomem(err, source->mount, "a lane of rings");
 	lane->lane.source = base;
 	lane->depth = how->depth;
+	lane->end.run = end_lane;
 	list_init(&lane->free);
 	list_init(&lane->parked);
 	list_init(&lane->unchecked);
@@ -58,22 +80,21 @@ int usrbio_lane_create(struct source *base, const struct lane_how *how, struct s
 	return 0;
 }
 
+/* A ring that is being made is ended as well, when it is there. */
 void usrbio_lane_destroy(struct source_lane *base)
 {
 	struct usrbio_lane *lane = lane_of(base);
 	struct usrbio_source *source = usrbio_source_of_lane(lane);
+	bool unused;
 
 	lock_take(&source->lock);
 	list_remove(&lane->link);
+	unused = source->worker == WORKER_NONE && !lane->in_flight;
+	if (!unused)
+		usrbio_queue_locked(source, &lane->end);
 	lock_drop(&source->lock);
-	/* What flies is stuck: the daemon may write at any time to come, so its memory stays. */
-	if (!usrbio_rings_drop(lane) || lane->in_flight)
-		return;
-	if (lane->bounces)
-		pool_drop(source->pool, lane->bounces,
-			  (uint64_t)BOUNCE_SLOTS * USRBIO_REQUEST_BYTES);
-	cond_fini(&lane->event);
-	free(lane);
+	if (unused)
+		free_lane(lane);
 }
 
 void usrbio_lane_register(struct source_lane *base, void *memory, uint64_t bytes)

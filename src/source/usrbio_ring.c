@@ -30,7 +30,7 @@
  */
 #define SLICE_NS (1 * NS_PER_MS)
 
-/* ---- Making and dropping rings ---- */
+/* ---- Making rings ---- */
 
 static struct driver_ring *take_spare(struct usrbio_source *source, bool for_read, uint32_t *epoch)
 {
@@ -83,46 +83,6 @@ void usrbio_ring_init(struct usrbio_lane *lane, bool for_read)
 	ring->job.run = make_ring;
 }
 
-struct drop {
-	struct usrbio_job job;
-	struct driver_ring *ring;
-};
-
-static void drop_ring(struct usrbio_source *source, struct usrbio_job *job)
-{
-	struct drop *drop = container_of(job, struct drop, job);
-
-	source->driver->ops->ring_destroy(drop->ring);
-	free(drop);
-}
-
-bool usrbio_rings_drop(struct usrbio_lane *lane)
-{
-	struct usrbio_source *source = usrbio_source_of_lane(lane);
-	bool gone = true;
-
-	lock_take(&source->lock);
-	for (int i = 0; i < 2; i++) {
-		struct usrbio_lane_ring *ring = &lane->rings[i];
-		struct drop *drop = ring->ring ? calloc(1, sizeof(*drop)) : NULL;
-
-		if (ring->job.queued || (ring->ring && (!drop || ring->flying))) {
-			gone = false;
-			free(drop);
-			continue;
-		}
-		if (!ring->ring)
-			continue;
-		drop->job.run = drop_ring;
-		drop->ring = ring->ring;
-		usrbio_queue_locked(source, &drop->job);
-		ring->state = RING_NONE;
-		ring->ring = NULL;
-	}
-	lock_drop(&source->lock);
-	return gone;
-}
-
 /* ---- What a request needs ---- */
 
 static const struct sys *sys_of(const struct usrbio_lane *lane)
@@ -153,6 +113,8 @@ static struct needs need_ring_locked(struct usrbio_source *source, struct usrbio
 {
 	if (ring->state == RING_READY && ring->epoch == source->epoch && source->session)
 		return there;
+	if (ring->state == RING_COMING)
+		return to_come; /* and is the worker's until then */
 	if (ring->state == RING_READY && ring->flying)
 		return to_come; /* what it holds is given back first */
 	if (ring->state == RING_FAILED &&

@@ -33,7 +33,9 @@ static struct {
 
 	/* The driver's. */
 	char ring;
-	uint64_t asked; /* requests put in */
+	_Atomic int rings; /* that there are */
+	_Atomic bool slow; /* none is made until it is not */
+	uint64_t asked;    /* requests put in */
 	uint64_t userdata;
 	bool answers;
 	bool wake_at_look; /* somebody wakes the lane while it looks at its ring */
@@ -82,13 +84,17 @@ static int ring_create(struct driver *driver, struct usrbio_session *session,
 	(void)session;
 	(void)opts;
 	(void)err;
+	while (atomic_load(&rig.slow))
+		usleep(1000);
+	atomic_fetch_add(&rig.rings, 1);
 	*out = (struct driver_ring *)(void *)&rig.ring;
 	return 0;
 }
 
 static void ring_destroy(struct driver_ring *ring)
 {
-	(void)ring;
+	if (ring)
+		atomic_fetch_sub(&rig.rings, 1);
 }
 
 static int prepare(struct driver_ring *ring, const struct driver_io *io)
@@ -216,7 +222,9 @@ static void end(void)
 	char command[128];
 
 	usrbio_lane_destroy(rig.lane);
+	atomic_store(&rig.slow, false);
 	rig.source->ops->destroy(rig.source);
+	check_int(atomic_load(&rig.rings), 0);
 	usrbio_session_put(rig.session);
 	pool_unref(rig.pool);
 	snprintf(command, sizeof(command), "rm -r %s", rig.mount);
@@ -312,6 +320,22 @@ static void memory_whose_daemon_was_lost_while_it_was_registered(void)
 	}
 }
 
+/* Its lane ends before: with the request that waited for it, or without. */
+static void a_ring_that_comes_when_nobody_waits_for_it_is_ended(void)
+{
+	for (int called_back = 0; called_back < 2; called_back++) {
+		memset(&rig, 0, sizeof(rig));
+		begin();
+		rig.slow = true;
+		ask();
+		if (called_back) {
+			usrbio_cancel(rig.lane, &rig.request);
+			check_int(reap(NS_PER_SEC), 1);
+		}
+		end();
+	}
+}
+
 static void end_one(uint64_t userdata)
 {
 	rig.userdata = userdata;
@@ -354,6 +378,7 @@ int main(int argc, char **argv)
 	static const struct test tests[] = {
 		TEST(a_wake_that_comes_while_it_looks_is_not_slept_over),
 		TEST(memory_whose_daemon_was_lost_while_it_was_registered),
+		TEST(a_ring_that_comes_when_nobody_waits_for_it_is_ended),
 		TEST(requests_of_which_nothing_settles_are_slept_for_together),
 	};
 
