@@ -75,6 +75,13 @@ WEIR_API uint64_t weir_object_size(const struct weir_object *object);
 /* Whose it is: "file", "memory", or "3fs", also for a plain path on a mount that is read by rings. */
 WEIR_API const char *weir_object_scheme(const struct weir_object *object);
 
+/*
+ * Does the URI by which it was opened still lead to it, as far as the kernel knows by itself?  1: it does, and
+ * nothing is known of a change; 0: it does not, or a disk or a server would have to be asked.  Never blocks.  What a
+ * server alone knows of a change is seen when the object is read (WEIR_CHANGED, WEIR_TRUNCATED).
+ */
+WEIR_API int weir_object_in_place(const struct weir_object *object);
+
 enum weir_kind {
 	WEIR_KIND_FILE = 1,
 	WEIR_KIND_DIRECTORY = 2,

@@ -133,6 +133,12 @@ struct weir_object_opts reader_object_opts(const struct reader_call *call);
  * the file's header was handed out and the path has come to mean something else.
  */
 int reader_file_get(struct reader_call *call, const char *path, struct reader_file **out);
+
+/*
+ * The same without waiting for anybody: NULL where the kernel does not know by itself that the path means it
+ * still.  Where reading it then fails because it changed, reader_file_get() says what the path means.
+ */
+struct reader_file *reader_file_here(struct reader_call *call, const char *path);
 void reader_file_put(struct reader *reader, struct reader_file *file);
 
 /* A file that was opened for its header; takes the object over, also when it fails. */

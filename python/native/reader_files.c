@@ -6,6 +6,9 @@
  * the file, the table's entry goes and the path is opened again, unless its header was handed out
  * before; then bytes of another version would be read with the wrong header, and that is an error.
  * A path that is gone still means the file that it was.
+ *
+ * The look is a helper thread's, for it may hang with a server.  Where the kernel knows by itself that the path leads there
+ * still a read begins without it, and is made again behind one if the file turns out to be another.
  */
 #include <errno.h>
 #include <poll.h>
@@ -472,6 +475,17 @@ static int renew(struct reader_call *call, const char *path, const char *uri,
 	if (old)
 		reader_file_put(call->reader, old);
 	return ret;
+}
+
+struct reader_file *reader_file_here(struct reader_call *call, const char *path)
+{
+	struct reader_file *file = look_up(call->reader, path);
+
+	if (file && !file->shallow && weir_object_in_place(file->object))
+		return file;
+	if (file)
+		reader_file_put(call->reader, file);
+	return NULL;
 }
 
 int reader_file_get(struct reader_call *call, const char *path, struct reader_file **out)

@@ -247,27 +247,68 @@ static void count_read(struct reader *reader, const struct weir_object *object, 
 	pthread_mutex_unlock(&reader->lock);
 }
 
-int64_t reader_read(struct reader_call *call, const char *path, const struct reader_range *range)
+static int read_file(struct reader_call *call, const struct reader_file *file,
+		     const struct reader_range *range, uint64_t *bytes)
 {
-	struct reader_file *file;
-	uint64_t size, bytes = 0;
-	int ret;
+	uint64_t size = weir_object_size(file->object);
+	int ret = 0;
 
-	call->path = path;
-	ret = reader_file_get(call, path, &file);
-
-	if (ret < 0)
-		return ret;
-	size = weir_object_size(file->object);
+	*bytes = 0;
 	if (range->length > 0 && range->offset < 0)
-		ret = reader_fail(call, WEIR_IO, EINVAL, path,
+		ret = reader_fail(call, WEIR_IO, EINVAL, call->path,
 				  "no file has bytes at a negative offset");
 	else if (range->length > 0 && (uint64_t)range->offset < size)
 		ret = fetch(call, file->object, range,
-			    min_of((uint64_t)range->length, size - (uint64_t)range->offset),
-			    &bytes);
+			    min_of((uint64_t)range->length, size - (uint64_t)range->offset), bytes);
 	if (ret == 0)
-		count_read(call->reader, file->object, bytes);
+		count_read(call->reader, file->object, *bytes);
+	return ret;
+}
+
+/*
+ * May it be read before anybody was asked what the path means?  Nothing may be written that the caller must not
+ * see if the answer is another: rings fill with zeros what a file has no more.
+ */
+static bool can_begin(const struct reader_file *file, const struct reader_range *range)
+{
+	uint64_t size = weir_object_size(file->object);
+
+	return (!range->address || !is_by_rings(file->object)) && range->offset >= 0 &&
+	       range->length > 0 && (uint64_t)range->offset < size &&
+	       (uint64_t)range->length <= size - (uint64_t)range->offset;
+}
+
+/* False: it is to be read after the path was asked for. */
+static bool read_at_once(struct reader_call *call, const struct reader_range *range, int *ret,
+			 uint64_t *bytes)
+{
+	struct reader_file *file = reader_file_here(call, call->path);
+	bool done = false;
+
+	if (!file)
+		return false;
+	if (can_begin(file, range)) {
+		*ret = read_file(call, file, range, bytes);
+		done = *ret != WEIR_CHANGED && *ret != WEIR_TRUNCATED;
+	}
 	reader_file_put(call->reader, file);
+	return done;
+}
+
+int64_t reader_read(struct reader_call *call, const char *path, const struct reader_range *range)
+{
+	struct reader_file *file;
+	uint64_t bytes = 0;
+	int ret;
+
+	call->path = path;
+	if (!read_at_once(call, range, &ret, &bytes)) {
+		*call->err = (struct weir_error)WEIR_ERROR_INIT;
+		ret = reader_file_get(call, path, &file);
+		if (ret < 0)
+			return ret;
+		ret = read_file(call, file, range, &bytes);
+		reader_file_put(call->reader, file);
+	}
 	return ret < 0 ? ret : (int64_t)bytes;
 }

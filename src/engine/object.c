@@ -192,6 +192,13 @@ const char *weir_object_scheme(const struct weir_object *object)
 	return object->group->scheme;
 }
 
+int weir_object_in_place(const struct weir_object *object)
+{
+	const struct source_ops *ops = object->core->source->ops;
+
+	return ctx_alive(object->ctx, NULL) == 0 && ops->in_place && ops->in_place(object->core);
+}
+
 /* ---- Describing and listing ---- */
 
 static int run_describe(struct helper_call *helper_call)

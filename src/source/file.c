@@ -54,6 +54,7 @@ static const struct source_ops file_ops = {
 	.duplicate = file_duplicate,
 	.close = file_close,
 	.check = file_check,
+	.in_place = file_in_place,
 	.way = file_way,
 	.lane_create = file_lane_create,
 	.lane_destroy = file_lane_destroy,

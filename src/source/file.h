@@ -198,6 +198,9 @@ void file_fill_stat(const struct statx *stx, struct weir_stat *out);
 
 void file_set_version(struct file_object *file, const struct statx *stx);
 int file_check(struct source_object *object, struct weir_error *err);
+bool file_in_place(struct source_object *object);
+/* The same for a path, and any file of which that was known when it was opened. */
+bool file_leads_to(const struct sys *sys, const char *path, struct file_object *file);
 int file_describe(struct source_object *object, struct weir_stat *out, struct weir_error *err);
 
 /* Whether this descriptor is of the version that was opened; under the object's lock. */

@@ -12,6 +12,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -218,6 +219,53 @@ int file_check(struct source_object *object, struct weir_error *err)
 	ret = check_held(file, err);
 	file_drop(file);
 	return ret;
+}
+
+#define VERSION_MASK (STATX_INO | STATX_SIZE | STATX_MTIME | STATX_CTIME)
+
+/*
+ * What the kernel remembers.  Asked for the number alone it asks no server, and tells the rest all the same, but for
+ * file systems of its own: of these the rest may be asked for.
+ */
+static bool recall(const struct sys *sys, int fd, struct file_version *out)
+{
+	const int flags = AT_EMPTY_PATH | AT_STATX_DONT_SYNC;
+	struct statx stx = {.stx_mask = 0};
+
+	if (sys->statx(fd, "", flags, STATX_INO, &stx) < 0)
+		return false;
+	if ((stx.stx_mask & VERSION_MASK) != VERSION_MASK &&
+	    sys->statx(fd, "", flags, VERSION_MASK, &stx) < 0)
+		return false;
+	*out = version_of_statx(&stx);
+	return (stx.stx_mask & VERSION_MASK) == VERSION_MASK;
+}
+
+/* A path whose names and links stand in memory is walked without a word to anybody. */
+bool file_leads_to(const struct sys *sys, const char *path, struct file_object *file)
+{
+	struct file_version now;
+	bool leads;
+	int fd = sys->openat2(AT_FDCWD, path, O_PATH | O_CLOEXEC, RESOLVE_CACHED);
+
+	if (fd < 0)
+		return false;
+	leads = recall(sys, fd, &now);
+	sys->close(fd);
+	lock_take(&file->lock);
+	leads = leads && same_file(&now, &file->version) &&
+		now.size_bytes == file->version.size_bytes &&
+		same_time(now.modified, file->version.modified) &&
+		same_time(now.changed, file->version.changed);
+	lock_drop(&file->lock);
+	return leads;
+}
+
+bool file_in_place(struct source_object *object)
+{
+	struct file_object *file = file_object_of(object);
+
+	return file->path && !file->adopted && file_leads_to(file_sys(file), file->path, file);
 }
 
 int file_describe(struct source_object *object, struct weir_stat *out, struct weir_error *err)

@@ -184,6 +184,13 @@ static int front_map(struct source_object *object, uint64_t offset, uint64_t len
 	return next->source->ops->map(next, offset, length, out);
 }
 
+static bool front_in_place(struct source_object *object)
+{
+	struct source_object *next = front_next_object(object);
+
+	return next->source->ops->in_place(next);
+}
+
 static int front_duplicate(struct source_object *object)
 {
 	struct source_object *next = front_next_object(object);
@@ -224,6 +231,7 @@ static void hand_on(struct source_ops *ops, const struct source_ops *next)
 	FRONT_HAND_ON_IF(ops, next, clone);
 	FRONT_HAND_ON_IF(ops, next, map);
 	FRONT_HAND_ON_IF(ops, next, duplicate);
+	FRONT_HAND_ON_IF(ops, next, in_place);
 	FRONT_HAND_ON_IF(ops, next, adopt);
 	FRONT_HAND_ON_IF(ops, next, reaches);
 }

@@ -219,6 +219,12 @@ struct source_ops {
 	int (*check)(struct source_object *object, struct weir_error *err);
 
 	/*
+	 * Does its name still lead to it, as far as the kernel knows without asking anybody?  NULL: nobody
+	 * knows.
+	 */
+	bool (*in_place)(struct source_object *object);
+
+	/*
 	 * How [offset, offset + length) is best read: the way of its first bytes, and in *until the
 	 * offset up to which that holds (> offset, aligned where the way needs it, or the end).
 	 */

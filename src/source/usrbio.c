@@ -107,6 +107,7 @@ static const struct source_ops usrbio_ops = {
 	.mkdir = make_directory,
 	.close = usrbio_close,
 	.check = usrbio_check,
+	.in_place = usrbio_in_place,
 	.way = way,
 	.reaches = reaches,
 	.lane_create = usrbio_lane_create,

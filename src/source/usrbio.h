@@ -178,6 +178,7 @@ int usrbio_describe(struct source_object *object, struct weir_stat *out, struct 
 int64_t usrbio_read(struct source_object *object, void *to, uint64_t offset, uint64_t length,
 		    struct weir_error *err);
 int usrbio_check(struct source_object *object, struct weir_error *err);
+bool usrbio_in_place(struct source_object *object);
 
 /* ---- usrbio_lane.c, usrbio_ring.c ---- */
 

@@ -466,3 +466,18 @@ int usrbio_check(struct source_object *base, struct weir_error *err)
 		return 0;
 	return error_set(err, verdict, base->uri, "%s: changed since it was opened", base->uri);
 }
+
+/* The worker may put another descriptor in this one's place. */
+bool usrbio_in_place(struct source_object *base)
+{
+	struct usrbio_object *object = usrbio_object_of(base);
+	struct usrbio_source *source = usrbio_source_of(base->source);
+	bool leads;
+
+	if (!object->path || atomic_load_explicit(&object->verdict, memory_order_relaxed))
+		return false;
+	lock_take(&source->lock);
+	leads = file_leads_to(sys_of(object), object->path, file_object_of(object->file));
+	lock_drop(&source->lock);
+	return leads;
+}

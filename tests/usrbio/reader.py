@@ -103,6 +103,24 @@ class Reads(RingTest):
             self.stub.do("fault short 0 2")
             self.check(backend)
 
+    def test_C_34_a_change_that_only_the_daemon_knows_of(self):
+        """The kernel remembers for an hour, and what the reader began on its word is begun again."""
+        self.stub.release()
+        self.stub = self.start(Stub, "slow 1")
+
+        def work(_):
+            with package().create_reader("cpp", mount_point=self.point) as reader:
+                memory, got = Memory(self.size), []
+                for size in (self.size, MIB):
+                    os.truncate(os.path.join(self.files, "f"), size)
+                    time.sleep(0.02)  # a look at the version is good for half of that
+                    got += [reader.read_chunked(self.file, 0, 0, self.size),
+                            reader.read_chunked(self.file, memory.address, 0, self.size)]
+                return got
+
+        self.assertEqual(Child(work).result(), [self.size] * 2 + [MIB] * 2)
+        self.assertNoComplaint()
+
     def test_C_28_completions_in_any_order(self):
         for backend in BACKENDS:
             self.stub.do("jitter 3")

@@ -2,6 +2,8 @@
 /*
  * Files that change after they were opened.
  */
+#include <linux/openat2.h>
+
 #include "file_rig.h"
 
 static struct source_object *object_to_spoil(char **path)
@@ -93,6 +95,69 @@ static void attributes_that_were_cached_are_no_change(void)
 	check_int(check_of(object), 0);
 	check_int(truncate(path, 10), 0);
 	check_int(check_of(object), WEIR_TRUNCATED);
+	all_done(object);
+}
+
+/* Who renames a directory at that moment can make the kernel unsure. */
+static bool in_place(struct source_object *object)
+{
+	bool found = false;
+
+	for (int i = 0; i < 100 && !found; i++)
+		found = source->ops->in_place(object);
+	return found;
+}
+
+static unsigned asked;
+
+static int statx_counts(int dir, const char *path, int flags, unsigned mask, struct statx *out)
+{
+	asked += !(flags & AT_STATX_DONT_SYNC);
+	return statx(dir, path, flags, mask, out);
+}
+
+static int nothing_remembered(int dir, const char *path, int flags, uint64_t resolve)
+{
+	(void)dir;
+	(void)path;
+	check_int(flags, O_PATH | O_CLOEXEC);
+	check_int(resolve, RESOLVE_CACHED);
+	errno = EAGAIN;
+	return -1;
+}
+
+static void whether_a_path_leads_there_is_told_without_asking(void)
+{
+	struct source_object *object;
+	struct stat before;
+	char *path, *other = file_made(1000);
+
+	test_sys = *sys_real();
+	test_sys.statx = statx_counts;
+	source_made();
+	path = file_made(1000);
+	object = opened(path);
+	asked = 0;
+	check(in_place(object));
+	check(in_place(object));
+	check_int(asked, 0);
+	test_sys.openat2 = nothing_remembered;
+	check(!in_place(object));
+	test_sys.openat2 = sys_real()->openat2;
+	check_int(stat(path, &before), 0);
+	check_int(truncate(path, 999), 0);
+	check(!in_place(object));
+	check_int(truncate(path, 1000), 0);
+	check_int(utimensat(AT_FDCWD, path, (struct timespec[]){before.st_atim, before.st_mtim}, 0),
+		  0);
+	check(!in_place(object)); /* ctime cannot be put back */
+	source->ops->close(object);
+	object = opened(path);
+	check(in_place(object));
+	check_int(rename(other, path), 0);
+	check(!in_place(object));
+	check_int(unlink(path), 0);
+	check(!in_place(object));
 	all_done(object);
 }
 
@@ -197,6 +262,7 @@ int main(int argc, char **argv)
 		TEST(ST_12_rewritten_in_place),
 		TEST(ST_12_live_files_may_change),
 		TEST(attributes_that_were_cached_are_no_change),
+		TEST(whether_a_path_leads_there_is_told_without_asking),
 		TEST(ST_13_IX_12_replaced_by_rename),
 		TEST(ST_14_removed),
 		TEST(ST_12_rewritten_and_then_removed),
