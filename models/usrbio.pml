@@ -15,6 +15,7 @@
  *	                             words, and into the doorbell
  *	HOSTILE_SERVER               the server is somebody who does so, and then is gone
  *	NO_MARKS                     the server never says that it is awake (a foreign one, or its client is)
+ *	WANTS                        the client sleeps for one completion or for all, and says so
  *	MUTANT                       a protocol that is wrong: models/check wants each of them caught
  *
  * What must hold: each request is completed once, and none is left; a slot is not used again while the server
@@ -48,6 +49,7 @@
 #define REST_AFTER_LOOKING    8 /* the server takes its mark back after it looked at the ring again */
 #define MARK_BEFORE_PUBLISH   9 /* the client reads the mark before it moved sq_head */
 #define SLEEP_MARKED          10 /* the server sleeps and leaves its mark */
+#define LAST_UNPOSTED         11 /* the server leaves out a post though nothing more is to come */
 
 #define PLACES       (ENTRIES + 1)
 #define NEXT(i)      ((i) + 1 == PLACES -> 0 : (i) + 1)
@@ -64,7 +66,10 @@ typedef shared_t {
 	short sqe[PLACES], sqe_data[PLACES];
 	short cqe[PLACES], cqe_data[PLACES];
 	byte sem;
-	bool awake /* struct usrbio_mark */
+#ifdef WANTS
+	byte wanted; /* for how many completions the client sleeps: as the next, in struct usrbio_mark */
+#endif
+	bool awake
 };
 shared_t ring[CLIENTS];
 byte bell;
@@ -261,7 +266,13 @@ look:			atomic {
 #endif
 			d_step { slot = 0; data = 0; head = 0 };
 			goto again;
-nothing:		/* Drain, look once more, sleep. */
+nothing:		/* Say for how many, drain, look once more, sleep. */
+#ifdef WANTS
+			if
+			:: ring[r].wanted = 1
+			:: ring[r].wanted = ENTRIES
+			fi;
+#endif
 			ring[r].sem = 0;
 #if MUTANT != SLEEP_WITHOUT_LOOKING
 			if
@@ -458,6 +469,29 @@ inline complete(r)
 	}
 }
 
+/* usrbio_server_post(): not where the client sleeps for more, and more is to come. */
+inline post(r)
+{
+#ifdef WANTS
+	wanted = ring[r].wanted;
+	atomic {
+		tail = ring[r].cq_tail;
+		if
+#if MUTANT == LAST_UNPOSTED
+		:: INSIDE(tail) && DISTANCE(tail, served[r].cq_head) < wanted -> skip
+#else
+		:: served[r].jobs > 0 && INSIDE(tail) && DISTANCE(tail, served[r].cq_head) < wanted -> skip
+#endif
+		:: else -> POST(ring[r].sem)
+		fi;
+		wanted = 0;
+		tail = 0
+	}
+#else
+	POST(ring[r].sem)
+#endif
+}
+
 /* Completes some of what is there and posts once for them. */
 inline complete_some(r)
 {
@@ -473,7 +507,7 @@ inline complete_some(r)
 #if MUTANT == POST_BEFORE_PUBLISH
 	skip
 #else
-	POST(ring[r].sem)
+	post(r)
 #endif
 }
 
@@ -481,6 +515,9 @@ proctype server()
 {
 	short head, tail, queued, room, next, slot, data;
 	byte r, pick, idle;
+#ifdef WANTS
+	byte wanted;
+#endif
 	bool found, jobs;
 
 	{
