@@ -9,6 +9,9 @@
  *
  * A client who writes while the mark is there has written before that last look; one who writes later finds
  * no mark, and posts.  Clients who know no marks post always, which is a look each time as ever.
+ *
+ * A ring that is full (gather.c) keeps its mark while the server sleeps: what it asks for meanwhile would only
+ * wait behind what is under way already, so it is looked at when the next ends come, or at the next look.
  */
 #include "mount/rings/server.h"
 
@@ -31,10 +34,18 @@ bool server_has_news(struct server *server)
 bool server_rests(void *arg)
 {
 	struct server *server = arg;
-	struct list *link;
-	bool news = false;
 
-	while (!news && (link = list_pop(&server->attended)))
-		news = usrbio_server_rests(&list_entry(link, struct ring, attended)->end);
-	return !news;
+	server->held = false;
+	list_for_each_safe(at, &server->attended) {
+		struct ring *ring = list_entry(at, struct ring, attended);
+
+		if (server->attends && ring_is_full(server, ring)) {
+			server->held = true;
+			continue;
+		}
+		list_remove(at);
+		if (usrbio_server_rests(&ring->end))
+			return false;
+	}
+	return true;
 }

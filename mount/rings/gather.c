@@ -12,7 +12,13 @@
  *
  * The first of them waits for the others, as a rule a quarter of the time that one takes.  That is not
  * done while a single small request is under way, or a ring with few, and the bell ends the wait: nobody's
- * new request waits for it.  Where the others did not come, each is answered alone for a while.
+ * new request waits for it, but for that of a ring that is *full*.  Where the others did not come, each is
+ * answered alone for a while.
+ *
+ * A ring is *full* when as many requests would be left under way after the next ends as keep a disk busy.
+ * Another one would only join the line, so its client does not ring: a wake-up less for each wait.  Where
+ * requests take the same time however many are under way, as over a network, that is slower; so both are
+ * tried by turns of 64 MiB, and ringing is spared unless that is seen to cost an eighth of the time.
  */
 #include "base/clock.h"
 #include "base/size.h"
@@ -22,8 +28,10 @@
 #define DEEP          8u /* requests of a ring: fewer, and its client may miss the next end */
 #define CHARGE_MOST   (SERVER_RING_BYTES / 4)
 #define TOGETHER_MOST 4u
-#define SHARE         4u /* of what is under way */
-#define VAIN_NS       (5 * NS_PER_MS)
+#define SHARE         4u              /* of what is under way */
+#define TURN_BYTES    (64 * MIB)      /* of a trial */
+#define TURNS         8u              /* of which the other way has one */
+#define VAIN_NS       (5 * NS_PER_MS) /* or as long as one took */
 #define ALONE_NS      (100 * NS_PER_MS)
 
 static bool is_shallow(const struct ring *ring)
@@ -52,10 +60,11 @@ static uint64_t charge(const struct request *request)
 	return min_of(request->io.length, CHARGE_MOST);
 }
 
-void request_takes_off(struct server *server, struct request *request)
+void request_takes_off(struct server *server, struct request *request, int64_t now_ns)
 {
 	struct ring *ring = request->ring;
 
+	request->since_ns = now_ns;
 	ring->flying_bytes += charge(request);
 	count_in_flight(server, ring, 1);
 	server->small += !is_large(request);
@@ -65,6 +74,8 @@ void request_lands(struct server *server, struct request *request)
 {
 	struct ring *ring = request->ring;
 
+	server->trial.bytes += charge(request);
+	server->took_ns = server->awake_ns - request->since_ns;
 	ring->flying_bytes -= charge(request);
 	count_in_flight(server, ring, -1);
 	server->small -= !is_large(request);
@@ -75,13 +86,52 @@ bool ring_is_patient(const struct ring *ring)
 	return ring->in_flight >= DEEP && ring->flying_bytes / ring->in_flight >= LARGE_BYTES;
 }
 
-/* 1: the first end is answered at once. */
+bool ring_is_full(const struct server *server, const struct ring *ring)
+{
+	return server->trial.sparing && server->together > 1 && ring_is_patient(ring) &&
+	       ring->in_flight >= DEEP + server->together;
+}
+
+/* ---- Is it faster to be rung for? ---- */
+
+static bool next_way(const struct trial *trial)
+{
+	int64_t ringing = trial->ns_per_mib[RINGING];
+	bool spare = !ringing || trial->ns_per_mib[SPARING] <= ringing + ringing / 8;
+
+	return trial->turns % TURNS == TURNS - 1 ? !spare : spare;
+}
+
+static void end_turn(struct trial *trial, int64_t now_ns)
+{
+	int64_t *known = &trial->ns_per_mib[trial->sparing ? SPARING : RINGING];
+	int64_t now = (now_ns - trial->since_ns) / (int64_t)(trial->bytes / MIB);
+
+	*known = *known ? (3 * *known + now) / 4 : now;
+	trial->turns++;
+	trial->sparing = next_way(trial);
+}
+
+/* Only ends that were waited for together tell, one such wait after the other. */
+static void watch_trial(struct trial *trial, bool counts, int64_t now_ns)
+{
+	if (counts && trial->bytes < TURN_BYTES)
+		return;
+	if (counts)
+		end_turn(trial, now_ns);
+	trial->bytes = 0;
+	trial->since_ns = now_ns;
+}
+
+/* 1: the first end is answered at once.  What was given to a ring that is held will be under way again. */
 static uint32_t together(const struct server *server)
 {
+	uint32_t count = server->in_flight + (server->held ? server->given : 0);
+
 	if (server->each_alone || server->shallow || server->small || server->in_flight < DEEP ||
-	    server->awake_ns < server->alone_until_ns)
-		return 1;
-	return min_of(server->in_flight / SHARE, TOGETHER_MOST);
+	    server->awake_ns < server->alone_until_ns || !list_empty(&server->waiting))
+		return 1; /* what waits for its file has no end that could come */
+	return min_of(count / SHARE, TOGETHER_MOST);
 }
 
 void server_gather(struct server *server)
@@ -93,7 +143,9 @@ void server_gather(struct server *server)
 void server_gathered(struct server *server, unsigned count, int64_t now_ns)
 {
 	if (server->together > 1 && count < server->together &&
-	    now_ns - server->awake_ns >= VAIN_NS)
+	    now_ns - server->awake_ns >= max_of(VAIN_NS, server->took_ns))
 		server->alone_until_ns = now_ns + ALONE_NS;
+	watch_trial(&server->trial, server->together > 1, now_ns);
+	server->given = count;
 	server->awake_ns = now_ns;
 }

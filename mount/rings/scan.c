@@ -66,7 +66,8 @@ static void grant(struct server *server, struct ring *ring, int64_t now_ns)
 
 /* ---- And does ---- */
 
-static void start(struct server *server, struct ring *ring, const struct usrbio_claim *claim)
+static void start(struct server *server, struct ring *ring, const struct usrbio_claim *claim,
+		  int64_t now_ns)
 {
 	struct request *request = server->free;
 	int64_t result;
@@ -76,7 +77,7 @@ static void start(struct server *server, struct ring *ring, const struct usrbio_
 		return;
 	}
 	server->free = request->next_free;
-	request_takes_off(server, request);
+	request_takes_off(server, request, now_ns);
 	++request->use->in_flight;
 	++request->grip->in_flight;
 	if (request->grip->opening)
@@ -111,7 +112,7 @@ static int take_turn(struct server *server, struct ring *ring, int64_t now_ns)
 		return 0;
 	}
 	for (int i = 0; i < n; i++)
-		start(server, ring, &claims[i]);
+		start(server, ring, &claims[i], now_ns);
 	if (n) {
 		ring->turn_bytes = claims[n - 1].args.length;
 		ring->granted -= (uint32_t)n;

@@ -379,6 +379,7 @@ int server_start(struct server *server, struct weir_ctx *ctx, struct weir_error 
 	uses_init(server);
 	grips_init(server);
 	server->look_ns = NEVER;
+	server->trial.sparing = true;
 	ret = weir_feed_create(ctx,
 			       WEIR_FEED_OPTS(.depth = SERVER_REQUESTS, .requests = SERVER_REQUESTS,
 					      .doorbell = doorbell),

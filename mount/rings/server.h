@@ -42,6 +42,12 @@
 	((uint64_t)64 << 20) /* that one ring asks for, a quarter of it by one request at most */
 #define SERVER_BUCKETS 256
 
+/* What clients of full rings do for new requests (gather.c). */
+enum trial_way {
+	RINGING,
+	SPARING,
+};
+
 /* How far a look at a ring is away when nobody rings: it was active in the last second, or not. */
 #define SERVER_SOON_NS  (10 * NS_PER_MS)
 #define SERVER_LATER_NS (100 * NS_PER_MS)
@@ -117,7 +123,7 @@ struct ring {
 struct request {
 	struct weir_feed_io io;
 	struct list waiting; /* server.waiting */
-	int64_t since_ns;    /* that it is there */
+	int64_t since_ns;    /* that it is there, or was claimed */
 	struct ring *ring;   /* NULL: the place is free */
 	struct use *use;
 	struct grip *grip;
@@ -170,9 +176,18 @@ struct server {
 	int64_t active_ns; /* any ring was, last */
 	int64_t look_ns;   /* a partial batch is due */
 	uint32_t in_flight;
-	uint32_t small;                   /* of them */
-	uint32_t shallow;                 /* rings with few under way, but not none */
-	uint32_t together;                /* ends that the last wait was for */
+	uint32_t small;    /* of them */
+	uint32_t shallow;  /* rings with few under way, but not none */
+	uint32_t together; /* ends that the last wait was for, */
+	uint32_t given;    /* and those that it gave */
+	bool held;         /* requests of some ring were not waited for (attend.c) */
+	struct trial {     /* see gather.c */
+		int64_t since_ns, ns_per_mib[2];
+		uint64_t bytes;
+		uint32_t turns;
+		bool sparing;
+	} trial;
+	int64_t took_ns;                  /* the request that ended last */
 	int64_t awake_ns, alone_until_ns; /* since when, about; until when ends are not gathered */
 	struct request *free;
 	struct request *requests;
@@ -234,17 +249,19 @@ void waiting_expire(struct server *server, int64_t now_ns); /* and those that wa
 void waiting_drop(struct server *server);                   /* and all of them */
 
 /* gather.c */
-void request_takes_off(struct server *server, struct request *request);
+void request_takes_off(struct server *server, struct request *request, int64_t now_ns);
 void request_lands(struct server *server, struct request *request);
 bool ring_is_patient(const struct ring *ring); /* much is under way, the next end is near */
-void server_gather(struct server *server);     /* before each wait */
+bool ring_is_full(const struct server *server,
+		  const struct ring *ring); /* more would not be done sooner */
+void server_gather(struct server *server);  /* before each wait */
 void server_gathered(struct server *server, unsigned count, int64_t now_ns); /* and after it */
 
 /* attend.c */
 void ring_attend(struct server *server, struct ring *ring); /* something is under way, or was */
 bool server_has_news(struct server *server);                /* of rings that are attended */
 bool server_rests(
-	void *server); /* before a sleep: none is attended any more; false: do not sleep */
+	void *server); /* before a sleep: none but full ones is attended any more; false: do not sleep */
 
 /* finish.c */
 void ring_answer(struct server *server, struct ring *ring, int32_t index, uint64_t userdata,

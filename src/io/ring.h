@@ -59,7 +59,8 @@ struct ring {
 	bool wake_armed;
 
 	const struct bell *bell; /* NULL: none, or gone */
-	bool bell_armed;         /* the kernel waits for it */
+	bool bell_armed;         /* the kernel waits for it, */
+	bool bell_leaves;        /* and was asked not to */
 	uint32_t bell_company;   /* empty operations that end with it */
 
 	uint32_t least; /* ends that a sleep waits for together; 0, 1: any */

@@ -88,11 +88,26 @@ void ring_add_company(struct ring *ring, struct io_uring_sqe *sqe, uint32_t coun
 	}
 }
 
+/* It was armed for fewer ends, and nobody rang since: it ends at once, and is armed anew before the next sleep. */
+static void disarm(struct ring *ring)
+{
+	struct io_uring_sqe *sqe;
+
+	if (ring->bell_leaves || !ring_make_room(ring, 1))
+		return;
+	sqe = io_uring_get_sqe(&ring->uring);
+	io_uring_prep_cancel64(sqe, TAG_BELL, 0);
+	io_uring_sqe_set_data64(sqe, TAG_NOTHING);
+	ring->bell_leaves = true;
+}
+
 static bool arm(struct ring *ring)
 {
 	uint32_t company = ring->least > 1 ? ring->least - 1 : 0;
 	struct io_uring_sqe *sqe;
 
+	if (ring->bell_armed && company > ring->bell_company)
+		disarm(ring);
 	if (ring->bell_armed)
 		return true;
 	if (!ring_make_room(ring, 1 + company))
@@ -130,7 +145,7 @@ void ring_bell_done(struct ring *ring)
 
 void ring_bell_ended(struct ring *ring, int result)
 {
-	ring->bell_armed = false;
+	ring->bell_armed = ring->bell_leaves = false;
 	if (result == -EFAULT) /* the word is there no more */
 		ring->bell = NULL;
 }

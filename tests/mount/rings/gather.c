@@ -3,6 +3,7 @@
  * When ends of requests are waited for together, by the numbers alone.
  */
 #include "base/clock.h"
+#include "base/size.h"
 #include "lib/check.h"
 #include "mount/rings/server.h"
 
@@ -44,12 +45,98 @@ static void many_large_ones_are_patient(void)
 	check(!ring_is_patient(&ring));
 }
 
+/* ---- Rings that are full ---- */
+
+static void a_ring_is_full_while_enough_stays_under_way(void)
+{
+	static struct server server = {.together = 4, .trial.sparing = true};
+	struct ring ring = {.in_flight = 12, .flying_bytes = 12 * MIB};
+
+	check(ring_is_full(&server, &ring));
+	ring.in_flight = 11;
+	check(!ring_is_full(&server, &ring));
+	ring.in_flight = 16;
+	server.together = 1;
+	check(!ring_is_full(&server, &ring));
+	server.together = 4;
+	server.trial.sparing = false;
+	check(!ring_is_full(&server, &ring));
+}
+
+/* Four MiB at a time, in so many milliseconds: how many of a hundred turns did without ringing? */
+static unsigned spared_turns(int64_t ringing_ms, int64_t sparing_ms)
+{
+	static struct server server;
+	int64_t now_ns = START;
+	unsigned spared = 0;
+
+	server = (struct server){.trial = {.sparing = true, .since_ns = START}, .awake_ns = START};
+	for (unsigned i = 0; i < 100 * 16; i++) {
+		server.together = 4;
+		server.trial.bytes += 4 * MIB;
+		spared += server.trial.sparing;
+		now_ns += (server.trial.sparing ? sparing_ms : ringing_ms) * NS_PER_MS;
+		server_gathered(&server, 4, now_ns);
+	}
+	return spared / 16;
+}
+
+static void clients_ring_where_that_is_faster(void)
+{
+	check(spared_turns(100, 100) > 80);
+	check(spared_turns(100, 110) > 80);
+	check(spared_turns(100, 90) > 80);
+	check(spared_turns(100, 120) < 25);
+}
+
+static void ends_that_came_alone_tell_nothing(void)
+{
+	static struct server server = {.together = 1,
+				       .trial = {.sparing = true, .bytes = 100 * MIB}};
+
+	server_gathered(&server, 1, START);
+	check_int(server.trial.turns, 0);
+	check_int(server.trial.bytes, 0);
+	check(server.trial.since_ns == START);
+}
+
+/* A mark stays on a ring that is full while the server sleeps, and on no other. */
+static void full_rings_keep_their_mark(void)
+{
+	static struct server server = {.attends = true, .together = 4, .trial.sparing = true};
+	static _Alignas(64) char memory[64 << 10];
+	struct ring ring = {.in_flight = 12, .flying_bytes = 12 * MIB};
+	struct usrbio_view view = usrbio_view_of(memory, 16);
+
+	view.mark->asked = USRBIO_MARK_ASKED;
+	check_int(usrbio_server_init(&ring.end, sys_real(), memory, usrbio_ring_bytes(16)), 0);
+	list_init(&server.attended);
+	list_init(&ring.attended);
+	ring_attend(&server, &ring);
+	check_int(view.mark->awake, USRBIO_MARK_AWAKE);
+	check(server_rests(&server) && server.held);
+	check_int(view.mark->awake, USRBIO_MARK_AWAKE);
+	check(!server_has_news(&server));
+	*view.sq_head = 1;
+	check(server_rests(&server)); /* it waits for the next ends */
+	check(server_has_news(&server));
+	*view.sq_head = 2;
+	ring.in_flight = 8;
+	check(!server_rests(&server) && !server.held);
+	check_int(view.mark->awake, 0);
+	check(list_empty(&server.attended));
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test tests[] = {
 		TEST(ends_that_do_not_come_are_waited_for_alone),
 		TEST(a_quiet_time_says_nothing_of_ends),
 		TEST(many_large_ones_are_patient),
+		TEST(a_ring_is_full_while_enough_stays_under_way),
+		TEST(clients_ring_where_that_is_faster),
+		TEST(ends_that_came_alone_tell_nothing),
+		TEST(full_rings_keep_their_mark),
 	};
 
 	return tests_run(argc, argv, tests, array_size(tests));

@@ -286,6 +286,48 @@ static void a_reap_waits_for_as_many_ends_as_it_is_told(void)
 	check_int(io->ops->destroy(io), 0);
 }
 
+static uint32_t silent_word;
+
+static int begin_wait(void *arg)
+{
+	(void)arg;
+	return 0;
+}
+
+static void end_wait(void *arg)
+{
+	(void)arg;
+}
+
+/* It was armed while one end was enough, and nobody rings. */
+static void a_silent_bell_does_not_keep_ends_from_coming_together(void)
+{
+	static const struct bell bell = {
+		.word = &silent_word, .wait = begin_wait, .done = end_wait};
+	struct io_op *out[COUNT];
+	pthread_t thread;
+	unsigned got;
+
+	ring_made();
+	if (!io->ops->listen(io, &bell)) {
+		check_int(io->ops->destroy(io), 0);
+		skip("no io_uring that waits for a word");
+	}
+	for (unsigned i = 0; i < COUNT; i++) {
+		check_int(pipe(pipes[i]), 0);
+		push(i, pipes[i][0]);
+	}
+	check_int(reap(out, COUNT, 10), 0);
+	io->ops->gather(io, 4);
+	pthread_create(&thread, NULL, feed_slowly, NULL);
+	got = reap(out, COUNT, 20000);
+	check(got >= 4);
+	pthread_join(thread, NULL);
+	while (got < COUNT)
+		got += reap(out, COUNT, 20000);
+	check_int(io->ops->destroy(io), 0);
+}
+
 /* ---- Enters ---- */
 
 /* Pushes COUNT and reaps for a while: how many came back; each with its bytes or with `failure`. */
@@ -481,6 +523,7 @@ int main(int argc, char **argv)
 		TEST(ST_06_short_and_cancelled_results_go_up),
 		TEST(wakes_go_on_when_the_poll_ends),
 		TEST(a_reap_waits_for_as_many_ends_as_it_is_told),
+		TEST(a_silent_bell_does_not_keep_ends_from_coming_together),
 		TEST(ST_06_full_queues_and_interruptions),
 		TEST(ST_06_enters_fail_for_good),
 		TEST(ST_06_switching_on_fails),
