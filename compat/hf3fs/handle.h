@@ -28,8 +28,9 @@
 
 struct handle {
 	struct list link;
-	struct usrbio_iov iov;    /* of an iov */
-	struct usrbio_ring *ring; /* of a ring; NULL: this is an iov */
+	struct usrbio_iov iov;            /* of an iov */
+	struct usrbio_ring *ring;         /* of a ring; NULL: this is an iov */
+	const struct usrbio_files *files; /* of a ring: handle_files(), at hand */
 };
 
 struct handle *handle_create(void); /* NULL: no memory */

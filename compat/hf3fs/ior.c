@@ -46,6 +46,7 @@ static int create(const char *mount, const struct usrbio_ring_opts *opts, struct
 		return -ENOMEM;
 	}
 	(*out)->ring = ring;
+	(*out)->files = handle_files();
 	return 0;
 }
 
@@ -144,6 +145,7 @@ HF3FS_API int hf3fs_io_entries(const struct hf3fs_ior *ior)
 HF3FS_API int hf3fs_prep_io(const struct hf3fs_ior *ior, const struct hf3fs_iov *iov, bool read,
 			    void *ptr, int fd, size_t off, uint64_t len, const void *userdata)
 {
+	const struct handle *handle;
 	struct usrbio_file file;
 	struct usrbio_io io;
 	uintptr_t base, at = (uintptr_t)ptr;
@@ -155,7 +157,8 @@ HF3FS_API int hf3fs_prep_io(const struct hf3fs_ior *ior, const struct hf3fs_iov 
 		return -EINVAL;
 	if (fd > USRBIO_FD_MAX || fd < -USRBIO_FD_MAX)
 		return -EINVAL;
-	if (!usrbio_files_find(handle_files(), fd, &file))
+	handle = ior->iorh;
+	if (!usrbio_files_find(handle->files, fd, &file))
 		return -EBADF;
 	if (file.access == (read ? O_WRONLY : O_RDONLY))
 		return -EACCES;
@@ -166,7 +169,7 @@ HF3FS_API int hf3fs_prep_io(const struct hf3fs_ior *ior, const struct hf3fs_iov 
 				.file = file.ino,
 				.file_offset = off,
 				.userdata = (uintptr_t)userdata};
-	return usrbio_ring_prepare(((struct handle *)ior->iorh)->ring, &io);
+	return usrbio_ring_prepare(handle->ring, &io);
 }
 
 HF3FS_API int hf3fs_submit_ios(const struct hf3fs_ior *ior)

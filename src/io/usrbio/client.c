@@ -2,12 +2,15 @@
 /*
  * The orders in which a request changes hands, and what each relies on:
  *
- *	prepare   slot filled -> prepared counted -> slot's bit cleared -> args, sqe -> sq_head published
- *	reap      cqe copied and judged -> cq_tail published -> slot's bit set -> reaped counted
+ *	prepare   slot filled -> prepared counted -> slot flies -> args, sqe -> sq_head published
+ *	reap      cqe copied and judged -> slot flies no more -> cq_tail published -> its bit set -> reaped counted
  *
- * A completion for a slot whose bit is set is a lie, so the bit is cleared only when the slot says what
- * was asked.  A slot is free for the next request only after cq_tail is past its completion, so a
- * server that reads sq_head before cq_tail never sees more requests than entries.
+ * A completion for a slot that does not fly is a lie, so it flies only when the slot says what was asked.
+ * A slot is free for the next request only after cq_tail is past its completion, so a server that reads
+ * sq_head before cq_tail never sees more requests than entries.
+ *
+ * The reaping thread hands bits over a word at a time, for an exchange is dear: it waits until all that was
+ * written before it is, among it lines that the server's processor has to give up.
  */
 #include "io/usrbio/client.h"
 
@@ -32,7 +35,8 @@ int usrbio_client_init(struct usrbio_client *client, void *memory, uint32_t entr
 	client->words = (entries + 63) / 64;
 	client->slots = calloc(entries, sizeof(*client->slots));
 	client->free = calloc(client->words, sizeof(*client->free));
-	if (!client->slots || !client->free) {
+	client->reaped_slots = calloc(client->words, sizeof(*client->reaped_slots));
+	if (!client->slots || !client->free || !client->reaped_slots) {
 		usrbio_client_fini(client);
 		return -ENOMEM;
 	}
@@ -45,9 +49,11 @@ int usrbio_client_init(struct usrbio_client *client, void *memory, uint32_t entr
 void usrbio_client_fini(struct usrbio_client *client)
 {
 	free(client->slots);
-	free((void *)client->free);
+	free(client->free);
+	free((void *)client->reaped_slots);
 	client->slots = NULL;
 	client->free = NULL;
+	client->reaped_slots = NULL;
 }
 
 /* The first reason stays. */
@@ -67,11 +73,16 @@ static bool outside(const struct usrbio_client *client, int32_t marker)
 /* ---- Preparing ---- */
 
 /* The lowest free one, or -1. */
-static int32_t find_free(const struct usrbio_client *client)
+static int32_t find_free(struct usrbio_client *client)
 {
 	for (uint32_t word = 0; word < client->words; word++) {
-		uint64_t bits = atomic_load_explicit(&client->free[word], memory_order_acquire);
+		_Atomic uint64_t *reaped = &client->reaped_slots[word];
+		uint64_t bits = client->free[word];
 
+		if (atomic_load_explicit(reaped, memory_order_relaxed)) {
+			bits |= atomic_exchange_explicit(reaped, 0, memory_order_acquire);
+			client->free[word] = bits;
+		}
 		if (bits)
 			return (int32_t)(word * 64 + (uint32_t)__builtin_ctzll(bits));
 	}
@@ -82,11 +93,14 @@ static void occupy(struct usrbio_client *client, uint32_t slot, const struct usr
 		   uint64_t room)
 {
 	uint32_t prepared = atomic_load_explicit(&client->prepared, memory_order_relaxed);
+	struct usrbio_slot *asked = &client->slots[slot];
 
-	client->slots[slot] = (struct usrbio_slot){
-		.userdata = args->userdata, .length = args->length, .room = room};
+	client->free[slot / 64] &= ~bit_of(slot);
+	asked->userdata = args->userdata;
+	asked->length = args->length;
+	asked->room = room;
 	atomic_store_explicit(&client->prepared, prepared + 1, memory_order_release);
-	atomic_fetch_and_explicit(&client->free[slot / 64], ~bit_of(slot), memory_order_release);
+	atomic_store_explicit(&asked->flying, true, memory_order_release);
 }
 
 static void publish(struct usrbio_client *client, int32_t slot, const struct usrbio_args *args,
@@ -155,10 +169,10 @@ static bool judge(struct usrbio_client *client, struct usrbio_cqe *cqe)
 
 	if (slot >= client->entries)
 		return false;
-	if (atomic_load_explicit(&client->free[slot / 64], memory_order_acquire) & bit_of(slot))
-		return false;
 	asked = &client->slots[slot];
-	if (asked->landed || asked->userdata != cqe->userdata || cqe->result < -ERRNO_MAX)
+	if (!atomic_load_explicit(&asked->flying, memory_order_acquire))
+		return false;
+	if (asked->userdata != cqe->userdata || cqe->result < -ERRNO_MAX)
 		return false;
 	if (cqe->result > 0 && (uint64_t)cqe->result > asked->length) {
 		if ((uint64_t)cqe->result > asked->room)
@@ -167,21 +181,32 @@ static bool judge(struct usrbio_client *client, struct usrbio_cqe *cqe)
 		cqe->result = (int64_t)asked->length;
 	}
 	cqe->reserved = 0;
-	asked->landed = true;
+	atomic_store_explicit(&asked->flying, false, memory_order_relaxed);
 	return true;
 }
 
 static void release(struct usrbio_client *client, const struct usrbio_cqe *cqes, uint32_t count)
 {
-	uint32_t reaped = atomic_load_explicit(&client->reaped, memory_order_relaxed);
+	uint32_t reaped = atomic_load_explicit(&client->reaped, memory_order_relaxed), i = 0;
 
-	for (uint32_t i = 0; i < count; i++) {
-		uint32_t slot = (uint32_t)cqes[i].index;
+	while (i < count) {
+		uint32_t word = (uint32_t)cqes[i].index / 64;
+		uint64_t bits = 0;
 
-		atomic_fetch_or_explicit(&client->free[slot / 64], bit_of(slot),
-					 memory_order_release);
+		for (; i < count && (uint32_t)cqes[i].index / 64 == word; i++)
+			bits |= bit_of((uint32_t)cqes[i].index);
+		atomic_fetch_or_explicit(&client->reaped_slots[word], bits, memory_order_release);
 	}
 	atomic_store_explicit(&client->reaped, reaped + count, memory_order_release);
+}
+
+/* They were found good beside one that was not: none of them is told of. */
+static int refuse(struct usrbio_client *client, const struct usrbio_cqe *cqes, int count)
+{
+	for (int i = 0; i < count; i++)
+		atomic_store_explicit(&client->slots[cqes[i].index].flying, true,
+				      memory_order_relaxed);
+	return -EPROTO;
 }
 
 static int reap(struct usrbio_client *client, struct usrbio_cqe *out, unsigned max)
@@ -196,7 +221,7 @@ static int reap(struct usrbio_client *client, struct usrbio_cqe *out, unsigned m
 	for (int i = 0; i < count; i++) {
 		usrbio_load_words(&out[i], &client->view.cqe[at], sizeof(*out));
 		if (unlikely(!judge(client, &out[i])))
-			return -EPROTO;
+			return refuse(client, out, i);
 		at = usrbio_next(at, client->view.places);
 	}
 	client->cq_tail = at;
@@ -239,14 +264,13 @@ static int give_back(struct usrbio_client *client, struct usrbio_cqe *out, unsig
 	unsigned count = 0;
 
 	for (uint32_t slot = 0; slot < client->entries && count < max; slot++) {
-		uint64_t bits = atomic_load_explicit(&client->free[slot / 64],
-						     memory_order_acquire);
+		struct usrbio_slot *asked = &client->slots[slot];
 
-		if (bits & bit_of(slot))
+		if (!atomic_load_explicit(&asked->flying, memory_order_acquire))
 			continue;
-		out[count++] = (struct usrbio_cqe){.index = (int32_t)slot,
-						   .result = -ENOTCONN,
-						   .userdata = client->slots[slot].userdata};
+		atomic_store_explicit(&asked->flying, false, memory_order_relaxed);
+		out[count++] = (struct usrbio_cqe){
+			.index = (int32_t)slot, .result = -ENOTCONN, .userdata = asked->userdata};
 	}
 	release(client, out, count);
 	return (int)count;

@@ -22,16 +22,17 @@
 struct usrbio_slot {
 	uint64_t userdata;
 	uint64_t length;
-	uint64_t room; /* bytes from the start of its buffer to the end of the iov */
-	bool landed;   /* its completion was seen; the reaping thread's */
+	uint64_t room;       /* bytes from the start of its buffer to the end of the iov */
+	_Atomic bool flying; /* until its completion is seen */
 };
 
 struct usrbio_client {
 	struct usrbio_view view;
-	struct usrbio_slot *slots; /* entries of them */
-	_Atomic uint64_t *free;    /* a bit for each slot: free */
-	uint32_t entries, words;   /* words of free */
-	_Atomic int dead;          /* 0, or why the ring is of no more use: -EPROTO, -ENOTCONN */
+	struct usrbio_slot *slots;      /* entries of them */
+	uint64_t *free;                 /* a bit for each slot: free; the preparing thread's */
+	_Atomic uint64_t *reaped_slots; /* and those that it was not told of yet */
+	uint32_t entries, words;        /* words of either */
+	_Atomic int dead; /* 0, or why the ring is of no more use: -EPROTO, -ENOTCONN */
 	_Atomic bool preparing, reaping; /* somebody is in there */
 
 	int32_t sq_head;           /* the preparing thread's */

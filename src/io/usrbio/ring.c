@@ -210,7 +210,8 @@ struct waiting {
 	struct usrbio_cqe *out;
 	int max, min, filled;
 	int64_t deadline_ns;
-	int64_t silent_since; /* of this call: its start, or the last time that nothing was in flight */
+	int64_t silent_since; /* of this call, as far as the clock was asked: its start, or when there was
+				 progress, or nothing in flight; 0: now */
 };
 
 /* Did the daemon take all, and give their places back?  It can die between an answer and that. */
@@ -294,6 +295,8 @@ static int reason_to_stop(struct waiting *waiting, int64_t now)
 		return 1;
 	if (now >= waiting->deadline_ns)
 		return 1;
+	if (!waiting->silent_since)
+		waiting->silent_since = now;
 	note_quiet(waiting, now);
 	if (waiting->deadline_ns == NEVER && now - waiting->silent_since >= SILENCE_NS)
 		return waiting->filled ? 1 : -ETIMEDOUT;
@@ -347,7 +350,7 @@ static int wait_once(struct waiting *waiting)
 		return stop ? stop : 1;
 	}
 	if (got > 0) {
-		waiting->silent_since = ring->sys->now_ns();
+		waiting->silent_since = 0;
 		return 0;
 	}
 	return nothing_came(waiting);
@@ -367,7 +370,6 @@ int usrbio_ring_wait(struct usrbio_ring *ring, struct usrbio_cqe *out, int max, 
 		return -EINVAL;
 	if (unlikely(!usrbio_session_mine(ring->session)))
 		return -EPERM;
-	waiting.silent_since = ring->sys->now_ns();
 	do
 		stop = wait_once(&waiting);
 	while (!stop);
