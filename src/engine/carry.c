@@ -441,6 +441,8 @@ int weir_transfer_drop(struct weir_transfer *transfer, uint64_t tag)
 			dropped++;
 		}
 	lock_drop(&transfer->lock);
+	if (dropped) /* what stood behind them may have waited for memory that only they needed */
+		ctx_wake(transfer->ctx);
 	return dropped;
 }
 

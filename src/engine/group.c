@@ -220,11 +220,17 @@ void group_choice(struct group *group, struct weir_choice *out)
 
 /*
  * Others are served first: background is asked when they have nothing to do now.  While an urgent one
- * waits for memory or for a slot, background leaves both alone; it has a quarter of a lane's depth.
+ * waits for memory or for a slot, background leaves both alone; it has a quarter of a lane's depth.  That
+ * is for all lanes together: one that is refused may have nothing under way that would wake it.
  */
-static bool background_may_fly(const struct group *group, bool urgent_waits)
+static bool background_may_fly(struct group *group, const struct lane *lane, bool urgent_waits)
 {
-	return !urgent_waits && group->background_flying < BACKGROUND_DEPTH;
+	if (urgent_waits)
+		return false;
+	if (group->background_flying < BACKGROUND_DEPTH)
+		return true;
+	group->background_refused |= UINT64_C(1) << lane_index(lane);
+	return false;
 }
 
 /* With the group's lock held. */
@@ -278,7 +284,7 @@ bool group_next(struct group *group, struct lane *lane, struct part *part)
 	for (int class_ = 0; !found && class_ < SWEEP_CLASSES; class_++) {
 		bool *waits = class_ == SWEEP_URGENT ? &urgent_waits : &others_wait;
 
-		if (class_ == SWEEP_BACKGROUND && !background_may_fly(group, urgent_waits))
+		if (class_ == SWEEP_BACKGROUND && !background_may_fly(group, lane, urgent_waits))
 			continue;
 		found = next_of_class(group, class_, lane, part, waits);
 	}
@@ -286,13 +292,20 @@ bool group_next(struct group *group, struct lane *lane, struct part *part)
 	return found;
 }
 
-void group_unfly(struct group *group, const struct part *part)
+/* The lane itself looks for more in any case. */
+void group_unfly(struct group *group, const struct lane *lane, const struct part *part)
 {
+	uint64_t refused;
+
 	if (!part->background)
 		return;
 	lock_take(&group->lock);
 	group->background_flying--;
+	refused = group->background_refused & ~(UINT64_C(1) << lane_index(lane));
+	group->background_refused = 0;
 	lock_drop(&group->lock);
+	for (; refused; refused &= refused - 1)
+		lane_wake(group->lanes[__builtin_ctzll(refused)]);
 }
 
 void group_check_time(struct group *group, int64_t now_ns)

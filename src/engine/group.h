@@ -61,6 +61,7 @@ struct group {
 	struct list ready[SWEEP_CLASSES]; /* sweeps to work on */
 	struct list all;                  /* sweeps of transfers that have not finished */
 	uint32_t background_flying;       /* requests of that class in flight, on all lanes */
+	uint64_t background_refused;      /* lanes that found too many of them, a bit each */
 
 	_Atomic int64_t check_ns; /* when some transfer's time may be up: lane 0 looks then */
 	_Atomic uint32_t epoch; /* raised when a transfer is cancelled: lanes look at what flies */
@@ -89,8 +90,8 @@ void group_wake_copiers(struct group *group);
 uint64_t group_request_bytes(const struct group *group, const struct source_object *object);
 void group_choice(struct group *group, struct weir_choice *out);
 
-/* A request that group_next() gave has ended. */
-void group_unfly(struct group *group, const struct part *part);
+/* A request that group_next() gave that lane has ended. */
+void group_unfly(struct group *group, const struct lane *lane, const struct part *part);
 
 /* Lane 0: asks each transfer for which time may be up. */
 void group_check_time(struct group *group, int64_t now_ns);

@@ -61,6 +61,11 @@ static const struct source_ops *ops_of(const struct lane *lane)
 	return lane->group->source->ops;
 }
 
+uint32_t lane_index(const struct lane *lane)
+{
+	return lane->index;
+}
+
 bool lane_may_read_direct(const struct lane *lane)
 {
 	return lane->index == 0 || !(ops_of(lane)->features & SOURCE_ONE_DIRECT_LANE);
@@ -367,7 +372,7 @@ static void let_go(struct lane *lane, struct part *part, struct extent *finished
 
 	if (transfer)
 		settle_all(transfer, finished, checked);
-	group_unfly(lane->group, part);
+	group_unfly(lane->group, lane, part);
 	part_free(lane, part);
 	if (transfer) /* else that was said as it landed */
 		transfer_let_go(transfer);

@@ -29,6 +29,8 @@ void lane_destroy(struct lane *lane);
 
 void lane_wake(struct lane *lane);
 
+uint32_t lane_index(const struct lane *lane); /* in its group */
+
 /*
  * One step; waits at most until deadline_ns for something to end (simulated lanes never wait).  True
  * when something happened.

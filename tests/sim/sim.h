@@ -75,11 +75,23 @@ struct flight {
 	unsigned write_content;
 };
 
+/* A lane of the engine, as far as it sleeps. */
+struct sleeper {
+	const struct source_lane *core;
+	bool woken;
+	int64_t until_ns; /* 0: it does not sleep */
+};
+
 struct world {
 	uint64_t seed, chance;
 	struct weir_ctx *ctx;
 	struct source *fault;
-	struct source_ops ops; /* the fault source's, with a way() of ours */
+	struct source_ops
+		ops; /* the fault source's, with a way() of ours, and wakes that are seen */
+	const struct source_ops *fault_ops;
+	struct sleeper sleepers[LANES_MAX];
+	uint32_t sleeper_count;
+	bool makes_feed; /* whose lane its own thread drives */
 	uint64_t way_seed;
 	bool one_direct_lane;
 	uint64_t allowed; /* failures that any extent may have */
@@ -131,8 +143,7 @@ void world_destroy(void);
 const unsigned char *content_of(unsigned content);
 int64_t world_now(void);
 
-/* One step of one lane; true when something happened. */
-bool world_step(struct lane *lane);
+/* One step of a lane, or of all, unless they sleep; true when something happened. */
 bool world_step_any(void);
 bool world_step_all(void);
 /* The clock goes on to the next thing that happens by itself; false: nothing ever will. */

@@ -87,6 +87,24 @@ static int way(struct source_object *object, uint64_t offset, uint64_t length, u
 	return mixed >> 40 & 1 ? WAY_DIRECT : WAY_BUFFERED;
 }
 
+/* The engine's lanes are known by the order in which they are made. */
+static int make_core(struct source *source, const struct lane_how *how, struct source_lane **out,
+		     struct weir_error *err)
+{
+	int ret = world.fault_ops->lane_create(source, how, out, err);
+
+	if (ret == 0 && !world.makes_feed)
+		world.sleepers[world.sleeper_count++] = (struct sleeper){.core = *out};
+	return ret;
+}
+
+static void wake(struct source_lane *core)
+{
+	for (uint32_t i = 0; i < world.sleeper_count; i++)
+		world.sleepers[i].woken |= world.sleepers[i].core == core;
+	world.fault_ops->wake(core);
+}
+
 static int wrap(struct source **source, void *arg, struct weir_error *err)
 {
 	struct source *fault;
@@ -95,8 +113,11 @@ static int wrap(struct source **source, void *arg, struct weir_error *err)
 	(void)arg;
 	if (ret < 0)
 		return ret;
+	world.fault_ops = fault->ops;
 	world.ops = *fault->ops;
 	world.ops.way = way;
+	world.ops.lane_create = make_core;
+	world.ops.wake = wake;
 	if (world.one_direct_lane)
 		world.ops.features |= SOURCE_ONE_DIRECT_LANE;
 	fault->ops = &world.ops;
@@ -249,16 +270,10 @@ void world_no_faults(void)
 
 /* ---- Lanes and time ---- */
 
-bool world_step(struct lane *lane)
+/* Lanes sleep as those of threads do: until somebody wakes them, or the time that they had in mind. */
+static bool sleeps(uint32_t index)
 {
-	bool happened = lane_step(lane, 0);
-	uint64_t limit = world.ctx->opts.budget_bytes;
-
-	sim_event("step", happened, 0, 0);
-	sim_check(limit == 0 || budget_used(world.ctx->budget) <= limit,
-		  "%llu bytes are held of a budget of %llu",
-		  (unsigned long long)budget_used(world.ctx->budget), (unsigned long long)limit);
-	return happened;
+	return !world.sleepers[index].woken && world.sleepers[index].until_ns > clock_ns;
 }
 
 static struct group *lanes(void)
@@ -266,9 +281,56 @@ static struct group *lanes(void)
 	return world.ctx->groups[0];
 }
 
+/* One step of a lane, unless it sleeps; true when something happened. */
+static bool step(uint32_t index)
+{
+	struct sleeper *sleeper = &world.sleepers[index];
+	struct lane *lane = lanes()->lanes[index];
+	uint64_t limit = world.ctx->opts.budget_bytes;
+	bool happened;
+
+	if (sleeps(index))
+		return false;
+	sleeper->woken = false;
+	happened = lane_step(lane, 0);
+	sleeper->until_ns = happened ? 0 : lane_next_ns(lane);
+	sim_event("step", happened, 0, 0);
+	sim_check(limit == 0 || budget_used(world.ctx->budget) <= limit,
+		  "%llu bytes are held of a budget of %llu",
+		  (unsigned long long)budget_used(world.ctx->budget), (unsigned long long)limit);
+	return happened;
+}
+
+static bool anything_flies(void)
+{
+	uint64_t flying = transfers_stuck(world.ctx);
+
+	for (unsigned i = 0; i < world.flight_count; i++)
+		if (world.flights[i].transfer)
+			flying += world.flights[i].transfer->flying;
+	return flying > 0;
+}
+
+/*
+ * Where all sleep, and nothing is under way that would wake them, there is nothing to do: else somebody who
+ * should have woken one did not.
+ */
+static void look_after_sleepers(void)
+{
+	if (anything_flies())
+		return;
+	for (uint32_t i = 0; i < lanes()->lane_count; i++)
+		if (!sleeps(i))
+			return;
+	for (uint32_t i = 0; i < lanes()->lane_count; i++)
+		sim_check(!lane_step(lanes()->lanes[i], 0),
+			  "lane %u slept, and had something to do", i);
+}
+
 bool world_step_any(void)
 {
-	return lanes()->lane_count > 0 && world_step(lanes()->lanes[below(lanes()->lane_count)]);
+	look_after_sleepers();
+	return lanes()->lane_count > 0 && step((uint32_t)below(lanes()->lane_count));
 }
 
 bool world_step_all(void)
@@ -276,7 +338,7 @@ bool world_step_all(void)
 	bool happened = false;
 
 	for (uint32_t i = 0; i < lanes()->lane_count; i++)
-		happened |= world_step(lanes()->lanes[i]);
+		happened |= step(i);
 	return feeds_step() || happened;
 }
 
@@ -284,8 +346,9 @@ bool world_pass_time(void)
 {
 	int64_t next = feeds_next_ns();
 
+	look_after_sleepers();
 	for (uint32_t i = 0; i < lanes()->lane_count; i++)
-		next = min_of(next, lane_next_ns(lanes()->lanes[i]));
+		next = min_of(next, sleeps(i) ? world.sleepers[i].until_ns : clock_ns);
 	if (next == NEVER)
 		return false;
 	clock_ns = max_of(clock_ns, next);
@@ -390,7 +453,9 @@ void world_create(uint64_t seed)
 					    (uint32_t)below(3) ? 1 + (uint32_t)below(20) : 0,
 					    &world.queues[i], &err) == 0,
 			  "%s", err.message);
+	world.makes_feed = true;
 	feeds_create();
+	world.makes_feed = false;
 	if (!one_in(3))
 		world_faults();
 }
