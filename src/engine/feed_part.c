@@ -142,7 +142,7 @@ static void finish_if_done(struct weir_feed *feed, struct feed_job *job)
 
 static bool has_its_share(const struct weir_feed *feed, const struct feed_job *job)
 {
-	return job->flying_bytes >= feed->flying_bytes_max / SHARE;
+	return job->flying_bytes >= max_of(feed->flying_bytes_max / SHARE, UINT64_C(1));
 }
 
 static void free_part(struct weir_feed *feed, struct feed_part *part)

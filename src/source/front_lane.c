@@ -3,7 +3,8 @@
  * Requests of a source in front of another, in slots made with the lane.
  *
  * The next lane does all the waiting: a wake goes to it, and it is asked to wait no longer than until
- * the first of our own is due.
+ * the first of our own is due.  Where we go on after that, a wake is remembered here too: one that comes as
+ * something falls due, or comes back, may have been used up below.
  */
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -254,13 +255,10 @@ static unsigned front_reap(struct source_lane *base, struct request **out, unsig
 
 		if (count < max)
 			count += reap_next(lane, out + count, max - count, until_ns, &got);
-		/* Nothing came, and nothing waits here: that was a wake, or the deadline. */
-		if (count > 0 || base->simulated || (!got && list_empty(&lane->waiting)) ||
-		    now(lane) >= deadline_ns)
+		/* A wake, also one that came just as something was due; or the deadline. */
+		if (count > 0 || base->simulated || was_woken(lane) ||
+		    (!got && list_empty(&lane->waiting)) || now(lane) >= deadline_ns)
 			return count;
-		/* A wake, also one that came just as something was due. */
-		if (!got && (was_woken(lane) || first_due(lane) > now(lane)))
-			return 0;
 	}
 }
 

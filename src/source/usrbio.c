@@ -71,6 +71,16 @@ static void choice(struct source *source, struct weir_choice *out)
 	out->request_bytes = USRBIO_REQUEST_BYTES;
 }
 
+static void release(struct usrbio_source *source)
+{
+	source->files->ops->destroy(source->files);
+	pool_unref(source->pool);
+	cond_fini(&source->work);
+	cond_fini(&source->done);
+	lock_fini(&source->lock);
+	free(source);
+}
+
 static void destroy(struct source *base)
 {
 	struct usrbio_source *source = usrbio_source_of(base);
@@ -82,13 +92,8 @@ static void destroy(struct source *base)
 		source->log.fn = NULL; /* nobody listens when it goes on one day */
 		return;
 	}
-	source->files->ops->destroy(source->files);
 	source->driver->ops->destroy(source->driver);
-	pool_unref(source->pool);
-	cond_fini(&source->work);
-	cond_fini(&source->done);
-	lock_fini(&source->lock);
-	free(source);
+	release(source);
 }
 
 static const struct source_ops usrbio_ops = {
@@ -158,8 +163,12 @@ static int create(const struct source_env *env, const struct source_usrbio_how *
 	list_init(&source->jobs);
 	list_init(&source->lanes);
 	list_init(&source->imports);
-	*out = &source->source;
-	return 0;
+	ret = usrbio_start_work(source, err);
+	if (ret)
+		release(source);
+	else
+		*out = &source->source;
+	return ret;
 }
 
 int source_usrbio_create(const struct source_env *env, const struct source_usrbio_how *how,

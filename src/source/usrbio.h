@@ -66,12 +66,7 @@ struct usrbio_source {
 	/* Under the lock. */
 	struct list jobs, lanes, imports;
 	struct cond work, done; /* for the worker; for who waits for a job, or for its end */
-	enum {
-		WORKER_NONE,
-		WORKER_RUNS,
-		WORKER_ENDED
-	} worker;
-	bool ending;
+	bool ending, worker_ended;
 	pthread_t thread;
 	struct usrbio_session *session; /* a reference; NULL: none, or the one there was is lost */
 	struct driver_ring *spare;      /* a ring that showed that the mount takes rings */
@@ -88,7 +83,10 @@ static inline struct usrbio_source *usrbio_source_of(struct source *source)
 
 /* ---- usrbio_work.c ---- */
 
-/* Puts a job in line, unless it stands there; with the lock held.  The worker starts with the first. */
+/* Starts the worker: the last thing that makes a source. */
+int usrbio_start_work(struct usrbio_source *source, struct weir_error *err);
+
+/* Puts a job in line, unless it stands there; with the lock held. */
 void usrbio_queue_locked(struct usrbio_source *source, struct usrbio_job *job);
 
 /* Queues it and waits until it was run: 0, or WEIR_TIMEOUT, and then the job is still the worker's. */

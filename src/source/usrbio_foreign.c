@@ -357,10 +357,8 @@ static void note_quiet(struct foreign_ring *ring, int64_t now)
 		stop_watching(ring);
 	else if (!ring->quiet_since)
 		ring->quiet_since = now;
-	if (awaited && !ring->watching && now - ring->quiet_since >= QUIET_NS) {
-		usrbio_session_watch(ring->session);
-		ring->watching = true;
-	}
+	if (awaited && !ring->watching && now - ring->quiet_since >= QUIET_NS)
+		ring->watching = usrbio_session_watch(ring->session);
 	if (usrbio_session_health(ring->session) == USRBIO_GONE)
 		ring->dead = -ENOTCONN;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The worker of a mount: whatever may hang on its daemon is done here, one job after another, so that
- * no lane and no caller with a deadline ever does.  It starts with the first job; where the daemon is
- * stopped it is stuck, and a context that ends leaves it behind.
+ * no lane and no caller with a deadline ever does.  It starts with the source, so that nobody waits for a
+ * job that there is no thread for; where the daemon is stopped it is stuck, and a context that ends leaves
+ * it behind.
  */
 #include <stdlib.h>
 
@@ -62,10 +63,16 @@ static void *work(void *arg)
 		lock_take(&source->lock);
 		cond_wake_all(&source->done);
 	}
-	source->worker = WORKER_ENDED;
+	source->worker_ended = true;
 	cond_wake_all(&source->done);
 	lock_drop(&source->lock);
 	return NULL;
+}
+
+int usrbio_start_work(struct usrbio_source *source, struct weir_error *err)
+{
+	return thread_start(source->source.env->sys, &source->thread, "weir-3fs", work, source,
+			    err);
 }
 
 void usrbio_queue_locked(struct usrbio_source *source, struct usrbio_job *job)
@@ -74,9 +81,6 @@ void usrbio_queue_locked(struct usrbio_source *source, struct usrbio_job *job)
 		return;
 	job->queued = true;
 	list_push(&source->jobs, &job->link);
-	if (source->worker == WORKER_NONE && thread_start(source->source.env->sys, &source->thread,
-							  "weir-3fs", work, source, NULL) == 0)
-		source->worker = WORKER_RUNS;
 	cond_wake(&source->work);
 }
 
@@ -210,26 +214,21 @@ bool usrbio_end_work(struct usrbio_source *source)
 {
 	int64_t deadline_ns = deadline_after(source->source.env->sys, PARTING_NS);
 	struct usrbio_job *job = calloc(1, sizeof(*job));
-	bool ended = true;
+	bool ended;
 
 	if (!job)
 		return false;
 	job->run = run_ending;
 	lock_take(&source->lock);
 	source->ending = true;
-	if (source->worker == WORKER_RUNS) {
-		usrbio_queue_locked(source, job);
-		while (source->worker != WORKER_ENDED &&
-		       cond_wait(&source->done, &source->lock, deadline_ns))
-			;
-		ended = source->worker == WORKER_ENDED;
-	} else {
-		free(job);
-	}
+	usrbio_queue_locked(source, job);
+	while (!source->worker_ended && cond_wait(&source->done, &source->lock, deadline_ns))
+		;
+	ended = source->worker_ended;
 	lock_drop(&source->lock);
-	if (ended && source->worker == WORKER_ENDED)
+	if (ended)
 		thread_join(source->thread);
-	else if (!ended)
+	else
 		thread_detach(source->thread);
 	return ended;
 }

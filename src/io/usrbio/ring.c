@@ -279,10 +279,8 @@ static void note_quiet(struct waiting *waiting, int64_t now)
 	}
 	if (!ring->quiet_since)
 		ring->quiet_since = now;
-	if (!ring->watching && now - ring->quiet_since >= SLICE_NS) {
-		usrbio_session_watch(ring->session);
-		ring->watching = true;
-	}
+	if (!ring->watching && now - ring->quiet_since >= SLICE_NS)
+		ring->watching = usrbio_session_watch(ring->session);
 }
 
 /* Is there a reason to stop waiting?  1: return what there is; 0: none; or a negative errno. */

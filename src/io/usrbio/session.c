@@ -349,8 +349,7 @@ static void *run_prober(void *arg)
 	return NULL;
 }
 
-/* Where no thread can be started there are no news, and the next watcher tries again. */
-static void start_prober(struct usrbio_session *session)
+static bool start_prober(struct usrbio_session *session)
 {
 	pthread_t thread;
 
@@ -359,19 +358,23 @@ static void start_prober(struct usrbio_session *session)
 	if (thread_start(session->sys, &thread, "weir-prober", run_prober, session, NULL)) {
 		session->threads--;
 		session->prober = false;
-		return;
+		return false;
 	}
 	thread_detach(thread);
+	return true;
 }
 
-void usrbio_session_watch(struct usrbio_session *session)
+bool usrbio_session_watch(struct usrbio_session *session)
 {
+	bool watched;
+
 	lock_take(&session->lock);
-	session->worried |= session->watchers++ == 0;
-	if (!session->prober)
-		start_prober(session);
+	watched = session->prober || start_prober(session);
+	if (watched)
+		session->worried |= session->watchers++ == 0;
 	cond_wake_all(&session->watched);
 	lock_drop(&session->lock);
+	return watched;
 }
 
 void usrbio_session_unwatch(struct usrbio_session *session)

@@ -62,9 +62,10 @@ must_use int usrbio_session_bell(struct usrbio_session *session, enum usrbio_bel
 
 /*
  * Somebody begins, or ceases, to wait for this mount: while the count is above 0 it is probed.  The
- * first of these starts the prober.
+ * first of these starts the prober.  False: there is no thread to be had for it now; nobody was counted,
+ * and who waits asks again.
  */
-void usrbio_session_watch(struct usrbio_session *session);
+must_use bool usrbio_session_watch(struct usrbio_session *session);
 void usrbio_session_unwatch(struct usrbio_session *session);
 
 /* One look at what the prober last found: no system call. */

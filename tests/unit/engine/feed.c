@@ -353,9 +353,23 @@ static void the_data_path_allocates_nothing(void)
 	end(object);
 }
 
+/* A share of it would be none at all, and the io would rest until some of it had come back. */
+static void a_feed_of_a_few_bytes_takes_one_request_at_a_time(void)
+{
+	struct weir_object *object = begin(WEIR_FEED_OPTS(.scheme = "memory", .flying_bytes = 1));
+	struct weir_feed_io io = reading(object, 0, SIZE), *out;
+
+	check_int(weir_feed_push(feed, &io), 0);
+	check_int(weir_feed_reap(feed, &out, 1, sys_real()->now_ns() + 20 * NS_PER_SEC), 1);
+	check_int(io.result, SIZE);
+	check_int(pattern_check(landed, SEED, 0, SIZE), SIZE);
+	end(object);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test tests[] = {
+		TEST(a_feed_of_a_few_bytes_takes_one_request_at_a_time),
 		TEST(reads_what_is_there),
 		TEST(at_the_end_it_counts),
 		TEST(many_at_once_come_back_each_once),

@@ -693,6 +693,32 @@ static void UB_48_RG_37_killed(void)
 	end();
 }
 
+static _Atomic unsigned threads_refused;
+
+static int refuse_thread(pthread_t *out, const pthread_attr_t *attr, void *(*run)(void *),
+			 void *arg)
+{
+	if (threads_refused == 0)
+		return sys_real()->thread_create(out, attr, run, arg);
+	threads_refused--;
+	return EAGAIN;
+}
+
+/* The first who would look after the daemon cannot be started; it is not the last. */
+static void UB_48_killed_while_no_thread_is_to_be_had(void)
+{
+	begin();
+	rig.sys.thread_create = refuse_thread;
+	check_int(prepare(ring, 1), 0);
+	check_int(prepare(ring, 2), 1);
+	threads_refused = 2;
+	rig.health = ENOTCONN;
+	check_gone();
+	check_int(threads_refused, 0);
+	rig.health = 0;
+	end();
+}
+
 static void UB_48_RG_39_restarted(void)
 {
 	struct usrbio_bell_file old;
@@ -1166,6 +1192,7 @@ int main(int argc, char **argv)
 		TEST(RG_45_the_wall_clock_does_not_matter),
 		TEST(RG_40_the_daemon_breaks_the_protocol),
 		TEST(UB_48_RG_37_killed),
+		TEST(UB_48_killed_while_no_thread_is_to_be_had),
 		TEST(UB_48_RG_39_restarted),
 		TEST(RG_37_after_half_the_completions),
 		TEST(RG_37_polling_notices_it_too),

@@ -36,9 +36,9 @@ static struct source_lane *lane;
 static struct source_object *object;
 static char content[SIZE], to[SIZE];
 
-static void begin(void)
+static void begin_lane(bool simulated)
 {
-	const struct lane_how how = {.depth = 4, .simulated = true};
+	const struct lane_how how = {.depth = 4, .simulated = simulated};
 	const struct source_how plain = {0};
 	struct source *store;
 
@@ -53,6 +53,11 @@ static void begin(void)
 	ops = source->ops;
 	check_int(ops->lane_create(source, &how, &lane, NULL), 0);
 	check_int(ops->open(source, "a", "a", &plain, &object, NULL), 0);
+}
+
+static void begin(void)
+{
+	begin_lane(true);
 }
 
 static void end(void)
@@ -293,6 +298,40 @@ static void a_cancelled_try_is_the_last(void)
 	end();
 }
 
+static const struct source_ops *misbehaving_ops;
+static unsigned looks;
+
+/* A lane whose answer ends its wake as well: somebody woke it just before there was one. */
+static unsigned wake_and_look(struct source_lane *next, struct request **out, unsigned max,
+			      int64_t deadline_ns)
+{
+	(void)deadline_ns;
+	if (looks++ == 0)
+		ops->wake(lane);
+	return misbehaving_ops->reap(next, out, max, 0);
+}
+
+static void a_wake_beside_what_is_tried_again_is_not_slept_over(void)
+{
+	struct request request, *out;
+	struct source_ops looking;
+
+	begin_lane(false);
+	request = read_all();
+	misbehaving_ops = misbehaving->ops;
+	looking = *misbehaving_ops;
+	looking.reap = wake_and_look;
+	misbehaving->ops = &looking;
+	fail_reads(WEIR_PEER_GONE, 0, 1);
+	check_int(ops->submit(lane, &request), 0);
+	check_int(ops->reap(lane, &out, 1, NEVER), 0);
+	check_int(looks, 1);
+	run(&request);
+	check_int(request.result, SIZE);
+	misbehaving->ops = misbehaving_ops;
+	end();
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test tests[] = {
@@ -306,6 +345,7 @@ int main(int argc, char **argv)
 		TEST(tries_again_are_one_in_ten),
 		TEST(a_wait_ends_when_it_is_cancelled),
 		TEST(a_cancelled_try_is_the_last),
+		TEST(a_wake_beside_what_is_tried_again_is_not_slept_over),
 	};
 	return tests_run(argc, argv, tests, array_size(tests));
 }

@@ -373,10 +373,41 @@ static void requests_of_which_nothing_settles_are_slept_for_together(void)
 	end();
 }
 
+static int no_thread(pthread_t *out, const pthread_attr_t *attr, void *(*run)(void *), void *arg)
+{
+	(void)out;
+	(void)attr;
+	(void)run;
+	(void)arg;
+	return EAGAIN;
+}
+
+/* Else who opens a file there would wait for a worker that never comes. */
+static void without_a_worker_there_is_no_source(void)
+{
+	struct weir_error err = WEIR_ERROR_INIT;
+	struct source *out;
+
+	memset(&rig, 0, sizeof(rig));
+	rig.sys = *sys_real();
+	rig.sys.thread_create = no_thread;
+	rig.env = (struct source_env){&rig.sys, &rig.log};
+	check_int(pool_create(&(struct pool_opts){.sys = &rig.sys}, &rig.pool, NULL), 0);
+	check_int(source_usrbio_create(&rig.env,
+				       &(struct source_usrbio_how){.mount = "/mnt",
+								   .pool = rig.pool,
+								   .driver = &driver},
+				       &out, &err),
+		  WEIR_NOMEM);
+	check_has(err.message, "weir-3fs");
+	pool_unref(rig.pool);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test tests[] = {
 		TEST(a_wake_that_comes_while_it_looks_is_not_slept_over),
+		TEST(without_a_worker_there_is_no_source),
 		TEST(memory_whose_daemon_was_lost_while_it_was_registered),
 		TEST(a_ring_that_comes_when_nobody_waits_for_it_is_ended),
 		TEST(requests_of_which_nothing_settles_are_slept_for_together),
