@@ -6,6 +6,7 @@
  * list.  Each file is written under a temporary name and gets its own when it is whole.  Within one file
  * system blocks are shared where that works.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -68,7 +69,10 @@ struct cp {
 
 	struct {
 		pthread_mutex_t lock;
-		size_t next; /* of copies.list */
+		size_t next;                        /* of copies.list */
+		const struct copy *again[JOBS_MAX]; /* those that had too few descriptors */
+		unsigned again_count, working;      /* threads */
+		bool alone;                         /* the last of them tries without the others */
 		uint64_t files, bytes, skipped;
 		int code; /* of the first failure; it stops the rest */
 		struct weir_error err;
@@ -80,10 +84,37 @@ static const struct copy *take(struct cp *cp)
 	const struct copy *copy = NULL;
 
 	pthread_mutex_lock(&cp->shared.lock);
-	if (!cp->shared.code && !signals_caught() && cp->shared.next < cp->copies.count)
-		copy = &cp->copies.list[cp->shared.next++];
+	if (!cp->shared.code && !signals_caught()) {
+		if (cp->shared.again_count)
+			copy = cp->shared.again[--cp->shared.again_count];
+		else if (cp->shared.next < cp->copies.count)
+			copy = &cp->copies.list[cp->shared.next++];
+	}
+	if (!copy)
+		cp->shared.working--;
 	pthread_mutex_unlock(&cp->shared.lock);
 	return copy;
+}
+
+/*
+ * There are too few descriptors for so many copies at once: this one is left to the others, and its thread is
+ * over.  The last thread tries once more, by itself.  False: that has not helped.
+ */
+static bool put_back(struct cp *cp, const struct copy *copy, bool *over)
+{
+	bool again;
+
+	pthread_mutex_lock(&cp->shared.lock);
+	*over = cp->shared.working > 1;
+	again = *over || !cp->shared.alone;
+	if (again)
+		cp->shared.again[cp->shared.again_count++] = copy;
+	if (*over)
+		cp->shared.working--;
+	else
+		cp->shared.alone = true;
+	pthread_mutex_unlock(&cp->shared.lock);
+	return again;
 }
 
 static void settle(struct cp *cp, const struct copy *copy, int ret, bool skipped,
@@ -114,15 +145,29 @@ static void *work(void *arg)
 		.done_bytes = &cp->done_bytes,
 	};
 	const struct copy *copy;
+	bool over = false;
 
-	while ((copy = take(cp))) {
+	while (!over && (copy = take(cp))) {
 		struct weir_error err = WEIR_ERROR_INIT;
 		bool skipped = false;
 		int ret = copy_file(copy, &how, &skipped, &err);
 
+		if (ret && err.os_errno == EMFILE && put_back(cp, copy, &over))
+			continue;
 		settle(cp, copy, ret, skipped, &err);
 	}
 	return NULL;
+}
+
+static bool start(struct cp *cp, pthread_t *thread)
+{
+	bool started;
+
+	pthread_mutex_lock(&cp->shared.lock);
+	started = pthread_create(thread, NULL, work, cp) == 0;
+	cp->shared.working += started;
+	pthread_mutex_unlock(&cp->shared.lock);
+	return started;
 }
 
 /* Draws progress while the others work; the first thread works itself where no other could start. */
@@ -137,10 +182,12 @@ static void run_jobs(struct cp *cp)
 	if (jobs > JOBS_MAX)
 		jobs = JOBS_MAX;
 	progress_start("cp", cp->copies.bytes);
-	while (started < jobs && pthread_create(&threads[started], NULL, work, cp) == 0)
+	while (started < jobs && start(cp, &threads[started]))
 		started++;
-	if (!started)
+	if (!started) {
+		cp->shared.working = 1;
 		work(cp);
+	}
 	for (uint64_t n = 0; n < started; n++) {
 		struct timespec until;
 

@@ -3,6 +3,7 @@
 """ls, cat, cp, doctor: objects as objects, and the machine."""
 import json
 import os
+import resource
 import subprocess
 import tempfile
 import time
@@ -102,6 +103,20 @@ class Cp(CliTest):
         self.weir("cp", "from/a", "from/deep/b", "d")
         self.holds("d", {"a": self.files["a"], "b": self.files["deep/b"]})
         self.weir("cp", "from/a", "from/deep/b", "nothing", status=1)
+
+    def test_with_few_descriptors_fewer_go_at_once(self):
+        os.mkdir(self.path("many"))
+        files = {f"f{n}": some(5000, n) for n in range(60)}
+        for name, data in files.items():
+            with open(self.path("many", name), "wb") as file:
+                file.write(data)
+        for most in 6, 8, 16:
+            self.weir("cp", "-r", "many", f"to{most}",
+                      preexec_fn=lambda most=most: resource.setrlimit(resource.RLIMIT_NOFILE, (most, most)))
+            self.holds(f"to{most}", files)
+        said = self.weir("cp", "-r", "many", "none", status=1,
+                         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (5, 5))).errors
+        self.assertIn("Too many open files", said)
 
     def test_another_file_system_moves_the_bytes(self):
         folder = f"/dev/shm/weir-cp-{os.getpid()}"
