@@ -84,8 +84,8 @@ static void a_user_with_all_of_his_stuck_keeps_nobody_up(void)
 	errands = errands_create(sys_real());
 	held[0] = held[1] = true;
 	post(0, 0, 100);
-	post(1, 100, 20);
 	check(reached(&begun[0], HALF));
+	post(1, 100, 20);
 	check(reached(&begun[1], HALF / 2));
 	post(2, 120, 40);
 	check(reached(&ended[2], 40));
