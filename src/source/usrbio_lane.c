@@ -85,16 +85,11 @@ void usrbio_lane_destroy(struct source_lane *base)
 {
 	struct usrbio_lane *lane = lane_of(base);
 	struct usrbio_source *source = usrbio_source_of_lane(lane);
-	bool unused;
 
 	lock_take(&source->lock);
 	list_remove(&lane->link);
-	unused = source->worker == WORKER_NONE && !lane->in_flight;
-	if (!unused)
-		usrbio_queue_locked(source, &lane->end);
+	usrbio_queue_locked(source, &lane->end);
 	lock_drop(&source->lock);
-	if (unused)
-		free_lane(lane);
 }
 
 void usrbio_lane_register(struct source_lane *base, void *memory, uint64_t bytes)
