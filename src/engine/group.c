@@ -293,12 +293,13 @@ bool group_next(struct group *group, struct lane *lane, struct part *part)
 }
 
 /* The lane itself looks for more in any case. */
-void group_unfly(struct group *group, const struct lane *lane, const struct part *part)
+void group_unfly(struct group *group, const struct lane *lane, struct part *part)
 {
 	uint64_t refused;
 
 	if (!part->background)
 		return;
+	part->background = false;
 	lock_take(&group->lock);
 	group->background_flying--;
 	refused = group->background_refused & ~(UINT64_C(1) << lane_index(lane));

@@ -90,8 +90,8 @@ void group_wake_copiers(struct group *group);
 uint64_t group_request_bytes(const struct group *group, const struct source_object *object);
 void group_choice(struct group *group, struct weir_choice *out);
 
-/* A request that group_next() gave that lane has ended. */
-void group_unfly(struct group *group, const struct lane *lane, const struct part *part);
+/* A request that group_next() gave that lane has ended, or is left to itself. */
+void group_unfly(struct group *group, const struct lane *lane, struct part *part);
 
 /* Lane 0: asks each transfer for which time may be up. */
 void group_check_time(struct group *group, int64_t now_ns);

@@ -480,6 +480,8 @@ static bool fill_one(struct lane *lane, struct version_check *checked)
 /* Asks the source to hurry with what nobody waits for any more. */
 static void cancel_flying(struct lane *lane)
 {
+	bool room = false;
+
 	list_for_each(link, &lane->flying) {
 		struct part *part = list_entry(link, struct part, link);
 		struct weir_transfer *transfer = part->sweep->transfer;
@@ -491,8 +493,13 @@ static void cancel_flying(struct lane *lane)
 		if (!stopping || part->cancelling || part->crossing)
 			continue;
 		part->cancelling = true;
+		/* It may be stuck for ever, and others wait for its place among background. */
+		room |= part->background;
+		group_unfly(lane->group, lane, part);
 		ops_of(lane)->cancel(lane->core, &part->request);
 	}
+	if (room) /* this step has looked for more before */
+		lane_wake(lane);
 }
 
 static void look(struct lane *lane)

@@ -28,6 +28,7 @@ static int64_t clock_ns;
 
 /* ---- A source whose first lane alone reads the second half, and which sees wakes ---- */
 
+static struct source *store;
 static const struct source_ops *store_ops;
 static struct source_ops ops;
 static struct source_lane *cores[LANES];
@@ -62,13 +63,19 @@ static void wake(struct source_lane *core)
 	store_ops->wake(core);
 }
 
+static void answer_after(int64_t latency_ns)
+{
+	const struct memory_behaviour how = {.latency_ns = latency_ns};
+
+	source_memory_behave(store, &how);
+}
+
 static int wrap(struct source **source, void *arg, struct weir_error *error)
 {
-	const struct memory_behaviour how = {.latency_ns = NS_PER_MS};
-
 	(void)arg;
 	(void)error;
-	source_memory_behave(*source, &how);
+	store = *source;
+	answer_after(NS_PER_MS);
 	store_ops = (*source)->ops;
 	ops = *store_ops;
 	ops.features |= SOURCE_ONE_DIRECT_LANE;
@@ -112,8 +119,13 @@ static bool step(uint32_t lane)
 /* Until it has nothing to do, however long that takes. */
 static void drive(uint32_t lane)
 {
-	while (step(lane) || lane_next_ns(ctx->groups[0]->lanes[lane]) < clock_ns + NS_PER_SEC)
+	unsigned before;
+
+	do {
+		before = wakes[lane];
 		clock_ns += NS_PER_MS;
+	} while (step(lane) || wakes[lane] != before ||
+		 lane_next_ns(ctx->groups[0]->lanes[lane]) < clock_ns + NS_PER_SEC);
 }
 
 static struct weir_plan *plan_of(int class_)
@@ -148,6 +160,40 @@ static void a_lane_without_room_for_background_is_woken_when_there_is(void)
 	check_int(done.status, 0);
 	check_int(pattern_check(landed, 5, 0, SIZE), SIZE);
 	check_int(weir_transfer_finish(transfer, 0, &err), 0);
+	end();
+}
+
+/* As many as there may be are stuck, and nobody waits for them any more. */
+static void background_that_is_stuck_leaves_its_place_to_others(void)
+{
+	struct weir_transfer *stuck, *transfer;
+	struct weir_plan *plan;
+	struct weir_done done;
+
+	begin();
+	answer_after(1000 * NS_PER_SEC);
+	plan = plan_of(WEIR_CLASS_BACKGROUND);
+	check_int(weir_plan_object(plan, object, weir_dest_alloc(), 1, &err), 0);
+	check_int(weir_transfer_start(plan, NULL, WEIR_TRANSFER_OPTS(.timeout_ns = NS_PER_SEC),
+				      &stuck, &err),
+		  0);
+	step(0);
+	clock_ns += 2 * NS_PER_SEC;
+	step(0);
+	check_int(weir_transfer_wait(stuck, &done, 1, 0, &err), 1);
+	check_int(done.status, WEIR_TIMEOUT);
+	answer_after(NS_PER_MS);
+	plan = plan_of(WEIR_CLASS_BACKGROUND);
+	check_int(weir_plan_object(plan, object, weir_dest_host(landed, SIZE), 1, &err), 0);
+	check_int(weir_transfer_start(plan, NULL, NULL, &transfer, &err), 0);
+	drive(0);
+	check_int(weir_transfer_wait(transfer, &done, 1, 0, &err), 1);
+	check_int(done.status, 0);
+	check_int(pattern_check(landed, 5, 0, SIZE), SIZE);
+	check_int(weir_transfer_finish(transfer, 0, &err), 0);
+	clock_ns += 1000 * NS_PER_SEC;
+	drive(0);
+	check_int(weir_transfer_finish(stuck, 0, &err), WEIR_TIMEOUT);
 	end();
 }
 
@@ -188,6 +234,7 @@ int main(int argc, char **argv)
 {
 	static const struct test tests[] = {
 		TEST(a_lane_without_room_for_background_is_woken_when_there_is),
+		TEST(background_that_is_stuck_leaves_its_place_to_others),
 		TEST(what_stands_behind_a_dropped_extent_goes_on),
 	};
 
