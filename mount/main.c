@@ -21,15 +21,19 @@ static void say(void *arg, int level, const char *line)
 	fprintf(stderr, "weir-mount: %s\n", line);
 }
 
-static void wait_for_end(const struct mount *mount)
+static void wait_for_end(const struct mount *mount, const struct life *life)
 {
-	struct pollfd ended = {mount_ended_fd(mount), POLLIN, 0};
+	struct pollfd ends[] = {{mount_ended_fd(mount), POLLIN, 0},
+				{life_over_fd(life), POLLIN, 0}};
 
-	while (poll(&ended, 1, -1) <= 0)
+	while (poll(ends, 2, -1) <= 0)
 		;
 }
 
-/* Signals and `weir umount` end it from outside: the guard unmounts, and the session notices. */
+/*
+ * Signals and `weir umount` end it from outside: the guard unmounts, and the session notices.  Where the guard
+ * has gone the life ends by itself.
+ */
 static int serve(const struct options *options, struct life *life)
 {
 	struct weir_error err = WEIR_ERROR_INIT;
@@ -43,7 +47,7 @@ static int serve(const struct options *options, struct life *life)
 	told = told_session(mount);
 	ret = life_mounted(life, &told, &err);
 	if (!ret)
-		wait_for_end(mount);
+		wait_for_end(mount, life);
 	life_ending(life);
 	mount_stop(mount, deadline_after(sys_real(), options->shutdown_ns));
 	return life_end(life, ret ? &err : NULL);

@@ -26,6 +26,7 @@ struct life {
 	int signals; /* a signalfd */
 	int control; /* listens; -1 */
 	int wake;    /* an eventfd: the threads end */
+	int over;    /* likewise: it is to end without the guard */
 	int client;  /* waits for the guard's word about unmounting; -1 */
 	pthread_t keeper, beater;
 	bool running; /* both */

@@ -62,6 +62,27 @@ static void tell_status(struct life *life, int client)
 
 /* ---- Wishes ---- */
 
+/* Without a guard nobody unmounts; but a daemon that is told to end does. */
+static void wish_end(struct life *life, enum guard_word word)
+{
+	const uint64_t one = 1;
+
+	if (!guard_send(&life->guard, word, 0, NULL))
+		(void)!write(life->over, &one, sizeof(one));
+}
+
+static void hear_unmounted(struct life *life, int os_errno)
+{
+	char text[32];
+
+	if (life->client < 0)
+		return;
+	if (os_errno && os_errno != EBUSY)
+		snprintf(text, sizeof(text), "failed %d\n", os_errno);
+	answer(life->client, !os_errno ? "done\n" : os_errno == EBUSY ? "busy\n" : text);
+	life->client = -1;
+}
+
 static void wish_unmount(struct life *life, int client)
 {
 	if (life->client >= 0) {
@@ -69,7 +90,8 @@ static void wish_unmount(struct life *life, int client)
 		return;
 	}
 	life->client = client;
-	guard_send(&life->guard, GUARD_UNMOUNT, 0, NULL);
+	if (!guard_send(&life->guard, GUARD_UNMOUNT, 0, NULL))
+		hear_unmounted(life, EPIPE);
 }
 
 static void serve_client(struct life *life)
@@ -84,11 +106,11 @@ static void serve_client(struct life *life)
 		wish_unmount(life, client);
 		break;
 	case CONTROL_STOP:
-		guard_send(&life->guard, GUARD_STOP, 0, NULL);
+		wish_end(life, GUARD_STOP);
 		answer(client, "done\n");
 		break;
 	case CONTROL_FORCE:
-		guard_send(&life->guard, GUARD_FORCE, 0, NULL);
+		wish_end(life, GUARD_FORCE);
 		answer(client, "done\n");
 		break;
 	case CONTROL_NONE:
@@ -103,7 +125,7 @@ static void hear_signal(struct life *life, unsigned *heard)
 
 	if (read(life->signals, &info, sizeof(info)) != sizeof(info))
 		return;
-	guard_send(&life->guard, (*heard)++ ? GUARD_FORCE : GUARD_STOP, 0, NULL);
+	wish_end(life, (*heard)++ ? GUARD_FORCE : GUARD_STOP);
 }
 
 /* ---- The guard ---- */
@@ -121,22 +143,10 @@ static void hear_answer(struct life *life, int os_errno)
 	if (ret) {
 		atomic_store(&life->failed, true);
 		start_answer(&life->start, &err);
-		guard_send(&life->guard, GUARD_FORCE, 0, NULL);
+		wish_end(life, GUARD_FORCE);
 	} else {
 		start_answer(&life->start, NULL);
 	}
-}
-
-static void hear_unmounted(struct life *life, int os_errno)
-{
-	char text[32];
-
-	if (life->client < 0)
-		return;
-	if (os_errno && os_errno != EBUSY)
-		snprintf(text, sizeof(text), "failed %d\n", os_errno);
-	answer(life->client, !os_errno ? "done\n" : os_errno == EBUSY ? "busy\n" : text);
-	life->client = -1;
 }
 
 /* False: it has gone.  The mount serves on; the kernel's own limit stands behind it. */
@@ -164,6 +174,8 @@ static bool hear_guard(struct life *life)
 	if (got < 0) {
 		fprintf(stderr, "weir-mount: the watchdog process has ended\n");
 		hear_unmounted(life, EPIPE);
+		if (!life->start.answered) /* nobody else will say whether the mount does */
+			hear_answer(life, EPIPE);
 	}
 	return got >= 0;
 }

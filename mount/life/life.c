@@ -48,7 +48,8 @@ static int take_signals(struct life *life, struct weir_error *err)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	life->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	life->wake = eventfd(0, EFD_CLOEXEC);
-	if (life->signals < 0 || life->wake < 0)
+	life->over = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (life->signals < 0 || life->wake < 0 || life->over < 0)
 		return error_sys(err, errno, NULL, "descriptors for signals");
 	signal(SIGPIPE, SIG_IGN);
 	return 0;
@@ -78,7 +79,8 @@ int life_begin(const struct options *options, struct life **out, struct weir_err
 	if (!life)
 		return error_nomem(err, NULL, "the daemon");
 	life->options = life->start.options = options;
-	life->start.answer_fd = life->signals = life->control = life->wake = life->client = -1;
+	life->start.answer_fd = life->signals = life->control = life->wake = life->over =
+		life->client = -1;
 	life->run.fd = life->guard.link = -1;
 	life->begun_ns = sys_real()->now_ns();
 	lock_init(&life->lock);
@@ -130,6 +132,11 @@ int life_mounted(struct life *life, const struct life_session *session, struct w
 	return 0;
 }
 
+int life_over_fd(const struct life *life)
+{
+	return life->over;
+}
+
 void life_ending(struct life *life)
 {
 	if (!life)
@@ -178,8 +185,9 @@ int life_end(struct life *life, const struct weir_error *err)
 	if (!life->start.answered)
 		start_answer(&life->start, err ? err : &ended);
 	failed = err || ended.code || atomic_load(&life->failed);
-	close_all((const int[]){life->signals, life->control, life->wake, life->start.answer_fd},
-		  4);
+	close_all((const int[]){life->signals, life->control, life->wake, life->over,
+				life->start.answer_fd},
+		  5);
 	rundir_close(&life->run);
 	lock_fini(&life->lock);
 	free(life);

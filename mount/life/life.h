@@ -48,6 +48,9 @@ struct life_session {
 /* Mounted, and its threads run or will run. */
 int life_mounted(struct life *life, const struct life_session *session, struct weir_error *err);
 
+/* Readable when it is to end and there is no guard to unmount it. */
+int life_over_fd(const struct life *life);
+
 /*
  * No report is asked for any more; from here on the process ends within the shutdown limit, or is ended
  * by the guard.  Before the session is taken down.  NULL is fine.

@@ -203,6 +203,19 @@ class Start(MountTest):
         self.assertFalse([path for path in opened if path == "/dev/fuse"])
         self.assertTrue([path for path in opened if path.endswith("/abort")])
 
+    def test_the_watchdog_process_has_gone(self):
+        pid = self.mount()
+        self.addCleanup(subprocess.run, ["umount", "-l", self.point], capture_output=True, check=False)
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as text:
+            guard = int(text.read())
+        os.kill(guard, signal.SIGKILL)
+        self.assertIsNotNone(until(lambda: not lives(guard), 5))
+        with open(os.path.join(self.point, "file0"), "rb") as file:
+            self.assertTrue(file.read(1), "it serves on")
+        self.assertIn("cannot unmount: Broken pipe", self.weir("umount", self.point, status=1).errors)
+        os.kill(pid, signal.SIGTERM)
+        self.assertIsNotNone(until(lambda: not lives(pid), 20), f"process {pid} still runs")
+
     def test_MT_98_a_mount_point_that_came_as_a_descriptor(self):
         fuse = os.open("/dev/fuse", os.O_RDWR)
         self.addCleanup(os.close, fuse)
