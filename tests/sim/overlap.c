@@ -6,14 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "base/size.h"
 #include "engine/context.h"
-#include "engine/group.h"
-#include "engine/lane.h"
 #include "lib/check.h"
 #include "lib/fake_cuda.h"
 #include "lib/pattern.h"
+#include "sim/one_lane.h"
 #include "source/memory.h"
 #include "weir/weir.h"
 
@@ -24,27 +22,6 @@
 static struct weir_error err = WEIR_ERROR_INIT;
 static struct weir_ctx *ctx;
 static struct sys sys;
-static int64_t clock_ns;
-
-static int64_t now_ns(void)
-{
-	return clock_ns;
-}
-
-/* Steps the lane while anything happens, then moves the clock to where the next thing does. */
-static bool idle(struct weir_ctx *which, void *arg)
-{
-	struct lane *lane = which->groups[0]->lanes[0];
-	int64_t next;
-
-	(void)arg;
-	if (lane_step(lane, 0))
-		return true;
-	next = min_of(lane_next_ns(lane), fake_cuda_next_ns());
-	check(next != NEVER);
-	clock_ns = max_of(clock_ns, next);
-	return true;
-}
 
 struct speeds {
 	uint64_t source, device; /* bytes a second */

@@ -9,17 +9,15 @@
 #include <sys/statfs.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/size.h"
 #include "engine/context.h"
-#include "engine/group.h"
-#include "engine/lane.h"
 #include "engine/trial.h"
 #include "lib/check.h"
 #include "lib/fake_cuda.h"
 #include "lib/fake_cufile.h"
+#include "lib/front.h"
 #include "lib/pattern.h"
-#include "source/front.h"
+#include "sim/one_lane.h"
 #include "source/memory.h"
 #include "weir/weir.h"
 
@@ -29,14 +27,8 @@ static struct weir_error err = WEIR_ERROR_INIT;
 static struct weir_ctx *ctx;
 static struct weir_object *object;
 static struct sys sys;
-static int64_t clock_ns;
 static int file; /* that holds what the object does */
 static char *at;
-
-static int64_t now_ns(void)
-{
-	return clock_ns;
-}
 
 /* Wherever the test runs, its file lies on ext4. */
 static int fstatfs_ext4(int fd, struct statfs *out)
@@ -52,41 +44,7 @@ static void pass(int64_t ns)
 	clock_ns += ns;
 }
 
-static bool idle(struct weir_ctx *which, void *arg)
-{
-	struct lane *lane = which->groups[0]->lanes[0];
-	int64_t next;
-
-	(void)arg;
-	if (lane_step(lane, 0))
-		return true;
-	next = min_of(lane_next_ns(lane), fake_cuda_next_ns());
-	check(next != NEVER);
-	clock_ns = max_of(clock_ns, next);
-	return true;
-}
-
 /* ---- A source in memory whose objects have a descriptor ---- */
-
-static int begin(struct front *front, struct front_slot *slot)
-{
-	(void)front;
-	(void)slot;
-	return 0;
-}
-
-static bool back(struct front *front, struct front_slot *slot)
-{
-	(void)front;
-	(void)slot;
-	return true;
-}
-
-static void destroy(struct source *source)
-{
-	front_fini(front(source));
-	free(source);
-}
 
 static int duplicate(struct source_object *which)
 {
@@ -94,8 +52,8 @@ static int duplicate(struct source_object *which)
 	return dup(file);
 }
 
-static const struct front_hooks hooks = {begin, back};
-static const struct source_ops ops = {.scheme = "file", .destroy = destroy};
+static const struct front_hooks hooks = {NULL, front_holds_nothing};
+static const struct source_ops ops = {.scheme = "file", .destroy = front_free};
 
 static int wrap(struct source **source, void *arg, struct weir_error *error)
 {

@@ -12,8 +12,8 @@
 #include "engine/context.h"
 #include "engine/group.h"
 #include "lib/check.h"
+#include "lib/front.h"
 #include "lib/pattern.h"
-#include "source/front.h"
 #include "weir/weir.h"
 
 static struct weir_error err = WEIR_ERROR_INIT;
@@ -45,16 +45,10 @@ static bool back(struct front *front, struct front_slot *slot)
 	return true;
 }
 
-static void destroy(struct source *source)
-{
-	front_fini(front(source));
-	free(source);
-}
-
 static const struct front_hooks hooks = {begin, back};
 static struct source_ops ops = {
 	.scheme = "late",
-	.destroy = destroy,
+	.destroy = front_free,
 };
 
 static int wrap(struct source **source, void *arg, struct weir_error *error)

@@ -13,8 +13,8 @@
 #include "engine/group.h"
 #include "lib/check.h"
 #include "lib/fake_cuda.h"
+#include "lib/front.h"
 #include "lib/pattern.h"
-#include "source/front.h"
 #include "weir/weir.h"
 
 static struct weir_error err = WEIR_ERROR_INIT;
@@ -22,10 +22,6 @@ static struct weir_ctx *ctx;
 static _Atomic unsigned outside; /* requests that named memory which is not reached */
 
 /* ---- A front whose reach is one pool's memory ---- */
-
-struct near {
-	struct front front;
-};
 
 static bool is_near(const void *memory, uint64_t length)
 {
@@ -49,34 +45,21 @@ static int begin(struct front *front, struct front_slot *slot)
 	return 0;
 }
 
-static bool back(struct front *front, struct front_slot *slot)
-{
-	(void)front;
-	(void)slot;
-	return true;
-}
-
-static void destroy(struct source *source)
-{
-	front_fini(front(source));
-	free(source);
-}
-
-static const struct front_hooks hooks = {begin, back};
+static const struct front_hooks hooks = {begin, front_holds_nothing};
 static struct source_ops ops = {
 	.scheme = "near",
-	.destroy = destroy,
+	.destroy = front_free,
 };
 
 static int wrap(struct source **source, void *arg, struct weir_error *error)
 {
-	struct near *near = calloc(1, sizeof(*near));
+	struct front *near = calloc(1, sizeof(*near));
 
 	(void)arg;
 	(void)error;
-	front_init(&near->front, &ops, &hooks, *source);
-	near->front.ops.reaches = reaches;
-	*source = &near->front.source;
+	front_init(near, &ops, &hooks, *source);
+	near->ops.reaches = reaches;
+	*source = &near->source;
 	return 0;
 }
 
