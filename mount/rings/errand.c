@@ -142,27 +142,7 @@ static struct errand *await(struct errands *errands, struct user **whose)
 	return errand;
 }
 
-static void *run(void *arg)
-{
-	struct errands *errands = arg;
-	struct errand *errand;
-	struct user *user;
-
-	lock_take(&errands->lock);
-	while ((errand = await(errands, &user))) {
-		lock_drop(&errands->lock);
-		errand->run(errand);
-		lock_take(&errands->lock);
-		user->running--;
-		errands->running--;
-		drop_idle(user);
-	}
-	errands->threads--;
-	cond_wake_all(&errands->quiet);
-	lock_drop(&errands->lock);
-	unref(errands);
-	return NULL;
-}
+static void *run(void *arg);
 
 /* With the lock held: somebody who will come by, or an errno. */
 static int find_hands(struct errands *errands)
@@ -184,6 +164,31 @@ static int find_hands(struct errands *errands)
 	atomic_fetch_sub_explicit(&errands->refs, 1, memory_order_relaxed);
 	cond_wake(&errands->work);
 	return errands->threads ? 0 : err.os_errno > 0 ? err.os_errno : EAGAIN;
+}
+
+static void *run(void *arg)
+{
+	struct errands *errands = arg;
+	struct errand *errand;
+	struct user *user;
+
+	lock_take(&errands->lock);
+	while ((errand = await(errands, &user))) {
+		/* What ended before may have made room for more than this one. */
+		if (all_ready(errands) > 0)
+			(void)find_hands(errands);
+		lock_drop(&errands->lock);
+		errand->run(errand);
+		lock_take(&errands->lock);
+		user->running--;
+		errands->running--;
+		drop_idle(user);
+	}
+	errands->threads--;
+	cond_wake_all(&errands->quiet);
+	lock_drop(&errands->lock);
+	unref(errands);
+	return NULL;
 }
 
 int errand_post(struct errands *errands, struct errand *errand)

@@ -38,15 +38,21 @@ static void run(struct errand *errand)
 	atomic_fetch_add(task->ended, 1);
 }
 
+static void post_one(unsigned user, unsigned at, _Atomic bool *while_held)
+{
+	struct task *task = &tasks[at];
+
+	task->errand = (struct errand){.uid = user, .run = run};
+	task->held = while_held;
+	task->begun = &begun[user];
+	task->ended = &ended[user];
+	check_int(errand_post(errands, &task->errand), 0);
+}
+
 static void post(unsigned user, unsigned from, unsigned count)
 {
-	for (struct task *task = &tasks[from]; task < &tasks[from + count]; task++) {
-		task->errand = (struct errand){.uid = user, .run = run};
-		task->held = &held[user];
-		task->begun = &begun[user];
-		task->ended = &ended[user];
-		check_int(errand_post(errands, &task->errand), 0);
-	}
+	for (unsigned at = from; at < from + count; at++)
+		post_one(user, at, &held[user]);
 }
 
 static bool reached(_Atomic int *counter, int value)
@@ -94,6 +100,41 @@ static void a_user_with_all_of_his_stuck_keeps_nobody_up(void)
 	held[0] = held[1] = false;
 	check(reached(&ended[0], 100));
 	check(reached(&ended[1], 20));
+	check(errands_destroy(errands, in_ms(5000)));
+}
+
+/* As many as leave as many free again: of each of two users, with one of a third. */
+#define THIRD ((ERRANDS_MOST - 1) / 3)
+
+/* Who has most of all ends one: he may begin another, and so may whoever waited for that. */
+static void one_end_may_let_two_begin(void)
+{
+	enum {
+		OTHER,
+		BUSY,
+		NEXT,
+		PASSING
+	};
+	static _Atomic bool first_held = true;
+
+	_Static_assert(3 * THIRD + 1 == ERRANDS_MOST, "so that both wait for the same end");
+	errands = errands_create(sys_real());
+	for (int user = OTHER; user <= NEXT; user++)
+		held[user] = true;
+	post(OTHER, 0, 1);
+	for (int i = 0; i <= THIRD; i++) { /* one each more than may begin */
+		post(NEXT, 100 + (unsigned)i, 1);
+		check(reached(&begun[NEXT], i < THIRD ? i + 1 : THIRD));
+		post_one(BUSY, 1 + (unsigned)i, i ? &held[BUSY] : &first_held);
+		check(reached(&begun[BUSY], i < THIRD ? i + 1 : THIRD));
+	}
+	post(PASSING, 200, 1); /* and leaves a thread with nothing to do */
+	check(reached(&ended[PASSING], 1));
+	first_held = false;
+	check(reached(&begun[NEXT], THIRD + 1));
+	check(reached(&begun[BUSY], THIRD + 1));
+	for (int user = OTHER; user <= NEXT; user++)
+		held[user] = false;
 	check(errands_destroy(errands, in_ms(5000)));
 }
 
@@ -158,6 +199,7 @@ int main(int argc, char **argv)
 	static const struct test tests[] = {
 		TEST(all_are_run_those_of_a_user_in_their_order),
 		TEST(a_user_with_all_of_his_stuck_keeps_nobody_up),
+		TEST(one_end_may_let_two_begin),
 		TEST(only_what_has_not_begun_is_taken_back),
 		TEST(an_end_with_one_that_hangs),
 		TEST(without_a_thread_it_stays_the_callers),
