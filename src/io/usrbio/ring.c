@@ -18,7 +18,9 @@
 #include "io/usrbio/signal.h"
 #include "io/usrbio/spin.h"
 
-#define SLICE_NS   (100 * NS_PER_MS)
+#define SLICE_NS (100 * NS_PER_MS)
+#define LONG_NS                                                                                    \
+	(250 * NS_PER_MS) /* who waits for several, or has the daemon watched, looks less often */
 #define SILENCE_NS (60 * NS_PER_SEC)
 
 struct usrbio_ring {
@@ -305,12 +307,14 @@ static void sleep_a_slice(struct waiting *waiting, int64_t now)
 {
 	struct usrbio_ring *ring = waiting->ring;
 	struct usrbio_sem *done = ring->client.view.done;
-	int64_t until = min_of(waiting->deadline_ns, now + SLICE_NS);
+	int wanted = waiting->min - waiting->filled;
+	int64_t slice = wanted > 1 || ring->watching ? LONG_NS : SLICE_NS;
+	int64_t until = min_of(waiting->deadline_ns, now + slice);
 
 	if (ring->spin_ns && usrbio_spin(ring->sys, &ring->client, &ring->woken,
 					 min_of(waiting->deadline_ns, now + ring->spin_ns)))
 		return;
-	usrbio_client_wants(&ring->client, (uint32_t)(waiting->min - waiting->filled));
+	usrbio_client_wants(&ring->client, (uint32_t)wanted);
 	usrbio_sem_drain(done);
 	if (usrbio_client_ready(&ring->client) ||
 	    atomic_load_explicit(&ring->woken, memory_order_acquire))

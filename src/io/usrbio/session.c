@@ -23,6 +23,7 @@
 
 #define PAGE            4096
 #define PROBE_PERIOD_NS (700 * NS_PER_MS)
+#define PROBE_LEAST_NS  (300 * NS_PER_MS) /* where somebody begins to wait */
 #define STOPPED_NS      (1500 * NS_PER_MS)
 #define ENDING_NS       (2 * NS_PER_SEC)
 
@@ -328,21 +329,21 @@ static void probe(struct usrbio_session *session)
 static void *run_prober(void *arg)
 {
 	struct usrbio_session *session = arg;
-	int64_t deadline;
+	int64_t probed = INT64_MIN / 2, due;
 
 	lock_take(&session->lock);
 	while (!session->ending && !session->gone) {
-		if (!session->watchers) {
-			cond_wait(&session->watched, &session->lock, NEVER);
+		due = probed + (session->worried ? PROBE_LEAST_NS : PROBE_PERIOD_NS);
+		if (!session->watchers || session->sys->now_ns() < due) {
+			cond_wait(&session->watched, &session->lock,
+				  session->watchers ? due : NEVER);
 			continue;
 		}
 		session->worried = false;
 		lock_drop(&session->lock);
 		probe(session);
-		deadline = deadline_after(session->sys, PROBE_PERIOD_NS);
+		probed = session->sys->now_ns();
 		lock_take(&session->lock);
-		while (!session->ending && !session->worried && session->sys->now_ns() < deadline)
-			cond_wait(&session->watched, &session->lock, deadline);
 	}
 	lock_drop(&session->lock);
 	session_thread_ends(session);

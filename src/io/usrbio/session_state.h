@@ -42,7 +42,7 @@ struct usrbio_session {
 	struct list spare_calls; /* one for each name that was made, to remove it with */
 	uint32_t users, threads, watchers;
 	bool ending, prober;
-	bool worried; /* somebody began to wait: the next probe is due now */
+	bool worried; /* somebody began to wait: the next probe is due soon */
 	struct usrbio_bell_file bells[USRBIO_BELLS];
 
 	/* The prober's findings. */
