@@ -12,13 +12,13 @@
  *
  * The first of them waits for the others, as a rule a quarter of the time that one takes.  That is not
  * done while a single small request is under way, or a ring with few, and the bell ends the wait: nobody's
- * new request waits for it, but for that of a ring that is *full*.  Where the others did not come, each is
- * answered alone for a while.
+ * new request waits for it, but for that of a ring that is *full*.  Where the others did not come, and not
+ * the next time either, each is answered alone for a while.
  *
  * A ring is *full* when as many requests would be left under way after the next ends as keep a disk busy.
  * Another one would only join the line, so its client does not ring: a wake-up less for each wait.  Where
  * requests take the same time however many are under way, as over a network, that is slower; so both are
- * tried by turns of 64 MiB, and ringing is spared unless that is seen to cost an eighth of the time.
+ * tried by turns of 64 MiB, and ringing is spared unless that is seen to cost a sixteenth of the time.
  */
 #include "base/clock.h"
 #include "base/size.h"
@@ -32,6 +32,7 @@
 #define TURN_BYTES    (64 * MIB)      /* of a trial */
 #define TURNS         8u              /* of which the other way has one */
 #define VAIN_NS       (5 * NS_PER_MS) /* or as long as one took */
+#define VAIN_MOST     2u              /* one after the other: disks make pauses */
 #define ALONE_NS      (100 * NS_PER_MS)
 
 static bool is_shallow(const struct ring *ring)
@@ -97,7 +98,7 @@ bool ring_is_full(const struct server *server, const struct ring *ring)
 static bool next_way(const struct trial *trial)
 {
 	int64_t ringing = trial->ns_per_mib[RINGING];
-	bool spare = !ringing || trial->ns_per_mib[SPARING] <= ringing + ringing / 8;
+	bool spare = !ringing || trial->ns_per_mib[SPARING] <= ringing + ringing / 16;
 
 	return trial->turns % TURNS == TURNS - 1 ? !spare : spare;
 }
@@ -144,7 +145,13 @@ void server_gathered(struct server *server, unsigned count, int64_t now_ns)
 {
 	if (server->together > 1 && count < server->together &&
 	    now_ns - server->awake_ns >= max_of(VAIN_NS, server->took_ns))
+		server->vain++;
+	else if (count)
+		server->vain = 0;
+	if (server->vain == VAIN_MOST) {
+		server->vain = 0;
 		server->alone_until_ns = now_ns + ALONE_NS;
+	}
 	watch_trial(&server->trial, server->together > 1, now_ns);
 	server->given = count;
 	server->awake_ns = now_ns;

@@ -180,6 +180,7 @@ struct server {
 	uint32_t shallow;  /* rings with few under way, but not none */
 	uint32_t together; /* ends that the last wait was for, */
 	uint32_t given;    /* and those that it gave */
+	uint32_t vain;     /* waits one after the other that did not give all */
 	bool held;         /* requests of some ring were not waited for (attend.c) */
 	struct trial {     /* see gather.c */
 		int64_t since_ns, ns_per_mib[2];
