@@ -111,6 +111,8 @@ static struct needs refused(int code, int os_errno)
 
 static struct needs need_ring_locked(struct usrbio_source *source, struct usrbio_lane_ring *ring)
 {
+	if (ring->job.queued) /* and the worker's */
+		return to_come;
 	if (ring->state == RING_READY && ring->epoch == source->epoch && source->session)
 		return there;
 	if (ring->state == RING_COMING)

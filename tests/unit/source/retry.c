@@ -305,7 +305,7 @@ static unsigned looks;
 static unsigned wake_and_look(struct source_lane *next, struct request **out, unsigned max,
 			      int64_t deadline_ns)
 {
-	(void)deadline_ns;
+	check(looks == 0 || deadline_ns <= clock_ns); /* else it would sleep */
 	if (looks++ == 0)
 		ops->wake(lane);
 	return misbehaving_ops->reap(next, out, max, 0);
