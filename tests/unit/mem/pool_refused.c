@@ -218,7 +218,9 @@ int main(int argc, char **argv)
 		TEST(PR_07_populate_out_of_memory),
 		TEST(PR_10_no_huge_pages),
 		TEST(ST_22_smaller_regions_where_large_ones_are_refused),
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 		TEST(PR_09_an_address_space_limit),
+#endif
 		TEST(a_refused_unmap_loses_nothing),
 		TEST(locked_pages_are_kept),
 	};
