@@ -41,11 +41,14 @@ static void free_lane(struct usrbio_lane *lane)
 static void end_lane(struct usrbio_source *source, struct usrbio_job *job)
 {
 	struct usrbio_lane *lane = container_of(job, struct usrbio_lane, end);
+	bool stuck = false;
 
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 2; i++) {
+		stuck |= lane->rings[i].flying > 0;
 		if (!lane->rings[i].flying)
 			source->driver->ops->ring_destroy(lane->rings[i].ring);
-	if (!lane->in_flight)
+	}
+	if (!stuck)
 		free_lane(lane);
 }
 
