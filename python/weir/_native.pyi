@@ -4,8 +4,9 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from types import MappingProxyType, TracebackType
-from typing import Any, NamedTuple, final
+from typing import Any, Final, final
 
+from _typeshed import structseq
 from typing_extensions import Buffer as _Bytes
 
 from weir.errors import Error
@@ -68,40 +69,76 @@ class Context:
     ) -> None: ...
 
 @final
-class TensorInfo(NamedTuple):
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    shard: int
-    offset: int
-    nbytes: int
+class TensorInfo(structseq[Any], tuple[str, str, tuple[int, ...], int, int, int]):
+    __match_args__: Final = ("name", "dtype", "shape", "shard", "offset", "nbytes")
+    @property
+    def name(self) -> str: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def shard(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
 
 @final
-class Shard(NamedTuple):
-    uri: str
-    format: str
-    nbytes: int
-    header: int
-    tensors: int
-    metadata: dict[str, str]
-    has_metadata: bool
+class Shard(structseq[Any], tuple[str, str, int, int, int, dict[str, str], bool]):
+    __match_args__: Final = (
+        "uri",
+        "format",
+        "nbytes",
+        "header",
+        "tensors",
+        "metadata",
+        "has_metadata",
+    )
+    @property
+    def uri(self) -> str: ...
+    @property
+    def format(self) -> str: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def header(self) -> int: ...
+    @property
+    def tensors(self) -> int: ...
+    @property
+    def metadata(self) -> dict[str, str]: ...
+    @property
+    def has_metadata(self) -> bool: ...
 
 @final
-class Stat(NamedTuple):
-    nbytes: int
-    modified: float
-    direct_align: int
-    memory_align: int
-    version: str
+class Stat(structseq[Any], tuple[int, float, int, int, str]):
+    __match_args__: Final = ("nbytes", "modified", "direct_align", "memory_align", "version")
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def modified(self) -> float: ...
+    @property
+    def direct_align(self) -> int: ...
+    @property
+    def memory_align(self) -> int: ...
+    @property
+    def version(self) -> str: ...
 
 @final
-class Done(NamedTuple):
-    tag: Any
-    buffer: Any
-    nbytes: int
-    error: Error | None
-    lent: bool
-    released: bool
+class Done(structseq[Any], tuple[Any, Any, int, Error | None, bool, bool]):
+    __match_args__: Final = ("tag", "buffer", "nbytes", "error", "lent", "released")
+    @property
+    def tag(self) -> Any: ...
+    @property
+    def buffer(self) -> Any: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def error(self) -> Error | None: ...
+    @property
+    def lent(self) -> bool: ...
+    @property
+    def released(self) -> bool: ...
 
 @final
 class Model:

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """weir.open(): what a model says of itself, and how it refuses."""
 
+import ast
 import pickle
+from pathlib import Path
 
 import files
 import pytest
 
 import weir
+from weir import _native
 
 
 def test_a_model_is_a_mapping_of_names(small):
@@ -106,3 +109,19 @@ def test_wrong_types_are_type_errors(small):
         weir.open(small.path, context="x")
     with pytest.raises(ValueError):
         weir.open(small.path, timeout=-1)
+
+
+def test_the_stub_promises_what_the_types_have():
+    """Each class of _native.pyi is there, with all that it names, and no more fields than it has."""
+    tree = ast.parse((Path(__file__).parents[2] / "python" / "weir" / "_native.pyi").read_text(encoding="utf-8"))
+    kinds = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    for kind in kinds:
+        real, bases = getattr(_native, kind.name), [ast.unparse(base) for base in kind.bases]
+        assert "NamedTuple" not in bases  # whose methods the native types have not
+        for member in kind.body:
+            name = getattr(member, "name", None) or ast.unparse(getattr(member, "target", member))
+            assert hasattr(real, name) or name == "__buffer__", (kind.name, name)  # seen from Python 3.12 on
+        if "structseq[Any]" in bases:
+            fields = [member.name for member in kind.body if isinstance(member, ast.FunctionDef)]
+            assert tuple(fields) == real.__match_args__ and len(fields) == real.n_fields
+    assert sum(issubclass(getattr(_native, kind.name), tuple) for kind in kinds) == 4
