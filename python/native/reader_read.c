@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "reader.h"
 
@@ -169,6 +171,20 @@ static bool is_by_rings(const struct weir_object *object)
 	return strcmp(weir_object_scheme(object), "3fs") == 0;
 }
 
+/*
+ * An address is a number that somebody took for one: where nothing is mapped, an error is better than a signal when
+ * the bytes are copied.  The call walks the table of mappings and does nothing else.
+ */
+static bool is_mapped(void *memory, uint64_t length)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)memory;
+	uintptr_t start = at & ~(page - 1);
+
+	return length <= UINTPTR_MAX - at &&
+	       (msync((void *)start, (size_t)(at + length - start), MS_ASYNC) == 0 ||
+		errno != ENOMEM);
+}
+
 /* To an address whose kind of memory is asked for: the device's default stream comes first. */
 static int plan_kept(struct reader_call *call, struct weir_plan *plan, struct weir_object *object,
 		     void *memory, uint64_t offset, uint64_t length)
@@ -176,6 +192,9 @@ static int plan_kept(struct reader_call *call, struct weir_plan *plan, struct we
 	struct weir_dest dest;
 	int ret = weir_dest_find(call->reader->ctx, memory, length, NULL, &dest, call->err);
 
+	if (ret == 0 && dest.kind == WEIR_DEST_HOST && !is_mapped(memory, length))
+		ret = reader_fail(call, WEIR_IO, EFAULT, call->path,
+				  "no memory is mapped at the address that it is to be read to");
 	return ret < 0 ? ret : weir_plan_range(plan, object, offset, length, dest, 0, call->err);
 }
 

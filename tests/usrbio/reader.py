@@ -146,6 +146,16 @@ class Reads(RingTest):
             self.stub.do("fault none")
             self.assertNoComplaint()
 
+    def test_an_address_where_nothing_is_mapped(self):
+        """An error, not a signal."""
+        def work(_):
+            with package().create_reader("cpp", mount_point=self.point) as reader:
+                far = [0x10000, 1 << 46, (1 << 64) - 4096]
+                failed = [raised(lambda at=at: reader.read_chunked(self.file, at, 0, self.size)) for at in far]
+                return [error[1] for error in failed], read_all(reader, self.file, self.right, list(self.reads()))
+
+        self.assertEqual(Child(work).result(), ([errno.EFAULT] * 3, []))
+
     def test_C_29_the_reader_is_good_afterwards(self):
         for backend in BACKENDS:
             def work(connection, backend=backend):
