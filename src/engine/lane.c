@@ -357,7 +357,7 @@ static void part_free(struct lane *lane, struct part *part)
 	else if (part->slot)
 		staging_give(&lane->staging, part->slot);
 	if (part->sunk)
-		sink_give(&lane->sink, part->sunk);
+		sink_give(&lane->sink, part->sunk, lane->now_ns);
 	part->slot = NULL;
 	part->sunk = 0;
 	list_remove(&part->link);

@@ -9,6 +9,7 @@
 #ifndef ENGINE_SINK_H
 #define ENGINE_SINK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "engine/budget.h"
@@ -21,6 +22,9 @@ struct sink {
 	char *memory;          /* NULL: nothing flies */
 	uint64_t bytes;
 	uint64_t flying_bytes; /* of the requests that name it */
+	uint32_t requests;     /* so many of its size may fly */
+	int64_t since_ns;      /* something flies; */
+	bool filled;           /* and no more could */
 };
 
 enum sink_answer {
@@ -33,9 +37,10 @@ void sink_init(struct sink *sink, struct budget *budget, struct pool *pool, bool
 void sink_fini(struct sink *sink); /* nothing flies */
 
 /* For a request of *bytes, or of fewer: then *bytes is made less, by whole blocks. */
-enum sink_answer sink_take(struct sink *sink, uint64_t *bytes, uint64_t block, char **out);
+enum sink_answer sink_take(struct sink *sink, uint64_t *bytes, uint64_t block, int64_t now_ns,
+			   char **out);
 
 /* It came back; bytes: as taken. */
-void sink_give(struct sink *sink, uint64_t bytes);
+void sink_give(struct sink *sink, uint64_t bytes, int64_t now_ns);
 
 #endif

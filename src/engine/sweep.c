@@ -434,7 +434,7 @@ static enum sweep_answer next_sunk(struct sweep *sweep, struct lane *lane, struc
 	last = sweep->cursor.done + (min_of(end, start + bytes) - span.offset) == extent->length;
 	if (last && extent->parts > 0 && looks_late(sweep))
 		return SWEEP_WAIT;
-	switch (sink_take(lane_sink(lane), &bytes, block, &memory)) {
+	switch (sink_take(lane_sink(lane), &bytes, block, part->submitted_ns, &memory)) {
 	case SINK_TAKEN:
 		break;
 	case SINK_FULL:
