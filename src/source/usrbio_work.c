@@ -5,6 +5,7 @@
  * job that there is no thread for; where the daemon is stopped it is stuck, and a context that ends leaves
  * it behind.
  */
+#include <errno.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -100,6 +101,15 @@ int usrbio_run_job(struct usrbio_source *source, struct usrbio_job *job, int64_t
 
 /* ---- The session ---- */
 
+/* Where there was a daemon, and nothing is mounted just now, another may come: that is worth waiting for. */
+static int not_there(const struct usrbio_source *source, uint32_t epoch, int ret,
+		     struct weir_error *err)
+{
+	if (epoch == 0 || (ret != WEIR_NOTFOUND && ret != WEIR_UNSUPPORTED))
+		return ret;
+	return error_sys(err, ENOTCONN, source->mount, "%s: its daemon is gone", source->mount);
+}
+
 int usrbio_connect(struct usrbio_source *source, struct usrbio_session **out, uint32_t *epoch,
 		   struct weir_error *err)
 {
@@ -117,11 +127,11 @@ int usrbio_connect(struct usrbio_source *source, struct usrbio_session **out, ui
 		usrbio_lost(source, *epoch);
 	ret = usrbio_session_get(source->source.env->sys, source->mount, &session, err);
 	if (ret)
-		return ret;
+		return not_there(source, *epoch, ret, err);
 	ret = usrbio_session_bell(session, USRBIO_BELL_NORMAL, &bell, err);
 	if (ret) {
 		usrbio_session_put(session);
-		return ret;
+		return not_there(source, *epoch, ret, err);
 	}
 	lock_take(&source->lock);
 	source->session = session;

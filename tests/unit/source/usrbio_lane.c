@@ -311,7 +311,7 @@ static void memory_whose_daemon_was_lost_while_it_was_registered(void)
 		rig.refuse = refusals[i];
 		rig.lose = true;
 		check(!comes_to_fly());
-		check(rig.request.result < 0);
+		check_int(rig.request.result, WEIR_PEER_GONE); /* the bell is not to be found */
 		check(!rig.lose);
 		connect_to_daemon(2);
 		check(comes_to_fly_in_the_end());
