@@ -139,6 +139,7 @@ void server_settle(struct server *server, struct weir_feed_io **ios, unsigned co
 	for (unsigned i = 0; i < count; i++) {
 		struct request *request = request_of(ios[i]);
 
-		request_end(server, request, result_of(request));
+		if (!holes_ask(server, request))
+			request_end(server, request, result_of(request));
 	}
 }

@@ -154,8 +154,10 @@ static void look_around(struct server *server)
 {
 	uint64_t epoch = files_epoch(server->files);
 
-	if (atomic_exchange(&server->came, false))
+	if (atomic_exchange(&server->came, false)) {
 		grips_settle(server);
+		holes_settle(server);
+	}
 	if (atomic_exchange(&server->look, false)) {
 		admit(server);
 		sweep(server);
@@ -279,16 +281,17 @@ static void settle_some(struct server *server)
 
 	server_settle(server, ios, n);
 	grips_settle(server);
+	holes_settle(server);
 	server_post(server);
 	bell_drain(server->bell); /* else reap would not wait */
 }
 
-/* What waits for its file gets a moment, and no more: nobody has to know how it ends. */
+/* What waits for its file, or for what is said of it, gets a moment and no more: it touches no memory. */
 static void settle_waiting(struct server *server)
 {
 	int64_t until = min_of(server->stop_ns, server->sys->now_ns() + CANCEL_NS);
 
-	while (!list_empty(&server->waiting) && server->sys->now_ns() < until)
+	while ((!list_empty(&server->waiting) || server->looking) && server->sys->now_ns() < until)
 		settle_some(server);
 	waiting_drop(server);
 	server_post(server);
@@ -296,7 +299,7 @@ static void settle_waiting(struct server *server)
 
 static void settle_until(struct server *server, int64_t deadline_ns)
 {
-	while (server->in_flight && server->sys->now_ns() < deadline_ns)
+	while (server->in_flight > server->looking && server->sys->now_ns() < deadline_ns)
 		settle_some(server);
 }
 
@@ -310,7 +313,7 @@ static void drain(struct server *server)
 	settle_waiting(server);
 	settle_until(server, server->stop_ns);
 	for (unsigned i = 0; server->in_flight && i < SERVER_REQUESTS; i++)
-		if (server->requests[i].ring)
+		if (server->requests[i].ring && !server->requests[i].looking)
 			weir_feed_cancel(server->feed, &server->requests[i].io);
 	settle_until(server, server->sys->now_ns() + CANCEL_NS);
 	server->stuck = server->in_flight;
@@ -376,6 +379,7 @@ int server_start(struct server *server, struct weir_ctx *ctx, struct weir_error 
 	list_init(&server->touched);
 	list_init(&server->attended);
 	list_init(&server->waiting);
+	list_init(&server->looked);
 	uses_init(server);
 	grips_init(server);
 	server->look_ns = NEVER;

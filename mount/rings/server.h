@@ -69,6 +69,7 @@ struct grip {
 	struct server *server;
 	bool opening; /* by its errand: no object yet */
 	bool told;    /* that this takes long */
+	bool local;   /* its file system is of this machine, and is asked for holes at once */
 	struct {
 		int error;
 		struct weir_object *object;
@@ -122,9 +123,15 @@ struct ring {
 
 struct request {
 	struct weir_feed_io io;
-	struct list waiting; /* server.waiting */
-	int64_t since_ns;    /* that it is there, or was claimed */
-	struct ring *ring;   /* NULL: the place is free */
+	struct list waiting; /* server.waiting, or looked */
+	struct errand errand;
+	bool looking; /* for holes, by its errand */
+	struct {
+		int64_t result;
+		bool local;
+	} found;           /* by that */
+	int64_t since_ns;  /* that it is there, or was claimed */
+	struct ring *ring; /* NULL: the place is free */
 	struct use *use;
 	struct grip *grip;
 	uint64_t userdata;
@@ -152,11 +159,12 @@ struct server {
 	bool attends;          /* the thread that serves is the one that the feed sleeps on */
 	pthread_t thread;
 
-	struct lock lock; /* of these three */
+	struct lock lock; /* of these four */
 	struct list incoming;
 	struct list opened; /* grips, by their errands */
+	struct list looked; /* requests, by theirs */
 	bool over;          /* there is no feed any more */
-	_Atomic bool came;  /* something was opened */
+	_Atomic bool came;  /* to one of the last two */
 	_Atomic bool look;  /* something came or went */
 	_Atomic bool stopping;
 	int64_t stop_ns; /* waits for I/O no longer than that; set before stopping */
@@ -176,6 +184,7 @@ struct server {
 	int64_t active_ns; /* any ring was, last */
 	int64_t look_ns;   /* a partial batch is due */
 	uint32_t in_flight;
+	uint32_t looking;  /* of them, for holes */
 	uint32_t small;    /* of them */
 	uint32_t shallow;  /* rings with few under way, but not none */
 	uint32_t together; /* ends that the last wait was for, */
@@ -274,8 +283,10 @@ void server_post_due(struct server *server); /* those that should not wait for m
 void server_post_shallow(
 	struct server *server); /* nothing is to be done: those that get no more at once */
 
-/* holes.c: the result of a read of a ring that forbids holes. */
+/* holes.c: the result of a read of a ring that forbids holes; and by an errand, where that may take long (true). */
 int64_t hole_result(int fd, uint64_t offset, uint64_t length, int64_t result);
+bool holes_ask(struct server *server, struct request *request);
+void holes_settle(struct server *server);
 
 static inline void count_up(_Atomic uint64_t *counter, uint64_t by)
 {

@@ -272,6 +272,47 @@ static void a_file_that_is_being_closed_holds_nobody_up(void)
 	end();
 }
 
+static void a_file_whose_holes_are_not_told_holds_no_other_up(void)
+{
+	static const struct usrbio_key key = {.for_read = true, .flags = USRBIO_FLAG_NO_HOLES};
+	struct ask old = ask_of(FILE_1, 0);
+	struct ring_client ring;
+
+	begin(NULL);
+	atomic_store(&slow.shared->what, SLOW_HOLES);
+	ring_make(&at.rig, &ring, at.iov.uid, 4, &key);
+	send(&ring, SLOW_FILE, 1);
+	check(slow_holds(&slow, 1));
+	for (int i = 0; i < 50; i++) {
+		check_int(ring_result(&at.reads, &old), 4096);
+		check_int(ring_result(&ring, &old), 4096);
+	}
+	let_go();
+	expect(&ring, 1, 4096);
+	check_int(rig_unlink(&at.rig, at.iov.uid, ring.shared.name), 0);
+	ring_close(&at.rig, &ring);
+	end();
+}
+
+static void an_end_while_holes_are_looked_for(void)
+{
+	static const struct usrbio_key key = {.for_read = true, .flags = USRBIO_FLAG_NO_HOLES};
+	struct ring_client ring;
+	int64_t from;
+
+	begin(NULL);
+	atomic_store(&slow.shared->what, SLOW_HOLES);
+	ring_make(&at.rig, &ring, at.iov.uid, 4, &key);
+	send(&ring, SLOW_FILE, 1);
+	check(slow_holds(&slow, 1));
+	from = sys_real()->now_ns();
+	check(!rings_destroy(at.rig.rings, from + 30 * NS_PER_SEC));
+	check(sys_real()->now_ns() - from < 8 * NS_PER_SEC);
+	let_go();
+	rig_rest(20000);
+	slow_end(&slow);
+}
+
 static void an_end_while_a_file_is_being_opened(void)
 {
 	int64_t from;
@@ -300,6 +341,8 @@ int main(int argc, char **argv)
 		TEST(RG_23_a_client_killed_while_its_file_is_being_opened),
 		TEST(UB_51_a_ring_unlinked_while_its_file_is_being_opened),
 		TEST(a_file_that_is_being_closed_holds_nobody_up),
+		TEST(a_file_whose_holes_are_not_told_holds_no_other_up),
+		TEST(an_end_while_holes_are_looked_for),
 		TEST(an_end_while_a_file_is_being_opened),
 	};
 
