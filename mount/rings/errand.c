@@ -109,6 +109,8 @@ static unsigned all_ready(const struct errands *errands)
 /* The next, with its user; users come in turn. */
 static struct errand *take(struct errands *errands, struct user **whose)
 {
+	struct errand *errand;
+
 	list_for_each(at, &errands->users) {
 		struct user *user = list_entry(at, struct user, link);
 
@@ -120,7 +122,9 @@ static struct errand *take(struct errands *errands, struct user **whose)
 		user->running++;
 		errands->running++;
 		*whose = user;
-		return list_entry(list_pop(&user->queue), struct errand, link);
+		errand = list_entry(list_pop(&user->queue), struct errand, link);
+		errand->queued = false;
+		return errand;
 	}
 	return NULL;
 }
@@ -197,6 +201,7 @@ int errand_post(struct errands *errands, struct errand *errand)
 	int ret = ESHUTDOWN;
 
 	list_init(&errand->link);
+	errand->queued = false;
 	lock_take(&errands->lock);
 	if (!errands->stopping) {
 		user = user_of(errands, errand->uid);
@@ -205,8 +210,10 @@ int errand_post(struct errands *errands, struct errand *errand)
 	if (user) {
 		list_push(&user->queue, &errand->link);
 		user->queued++;
+		errand->queued = true;
 		ret = find_hands(errands);
 		if (ret) {
+			errand->queued = false;
 			list_remove(&errand->link);
 			user->queued--;
 			drop_idle(user);
@@ -222,8 +229,9 @@ bool errand_recall(struct errands *errands, struct errand *errand)
 	bool queued;
 
 	lock_take(&errands->lock);
-	queued = !list_empty(&errand->link);
+	queued = errand->queued;
 	if (queued) {
+		errand->queued = false;
 		user = user_of(errands, errand->uid);
 		list_remove(&errand->link);
 		user->queued--;

@@ -21,9 +21,10 @@
 
 #define ERRANDS_MOST 64 /* that run at once */
 
-/* Its place is the caller's, and the runner's from errand_post() on. */
+/* Its place is the caller's, and the runner's from errand_post() on; the link is free when it runs. */
 struct errand {
 	struct list link;
+	bool queued; /* has not begun; under the lock of all */
 	uid_t uid;
 	void (*run)(struct errand *errand); /* once, on a thread of its own; may free it */
 };

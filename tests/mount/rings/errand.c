@@ -140,6 +140,9 @@ static void one_end_may_let_two_begin(void)
 
 static void only_what_has_not_begun_is_taken_back(void)
 {
+	struct list mine;
+
+	list_init(&mine);
 	errands = errands_create(sys_real());
 	held[0] = true;
 	post(0, 0, HALF + 2);
@@ -151,7 +154,10 @@ static void only_what_has_not_begun_is_taken_back(void)
 	check(reached(&ended[0], HALF + 1));
 	rig_rest(5000);
 	check_int(ended[0], HALF + 1);
+	/* Its link is its owner's again, and may be on any list. */
+	list_push(&mine, &tasks[0].errand.link);
 	check(!errand_recall(errands, &tasks[0].errand));
+	check(!list_empty(&mine));
 	check(errands_destroy(errands, in_ms(5000)));
 }
 
