@@ -55,8 +55,11 @@ def stop(pid):
 def heartbeats(pid):
     """A number that grows with each that the daemon sends to its guard."""
     for thread in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{thread}/status", encoding="utf-8") as lines:
-            fields = dict(line.split(":", 1) for line in lines)
+        try:
+            with open(f"/proc/{pid}/task/{thread}/status", encoding="utf-8") as lines:
+                fields = dict(line.split(":", 1) for line in lines)
+        except (FileNotFoundError, ProcessLookupError):  # a worker that had nothing to do any more
+            continue
         if fields["Name"].strip() == "weir-heart":
             return int(fields["voluntary_ctxt_switches"])
     return 0
