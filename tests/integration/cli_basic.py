@@ -241,12 +241,15 @@ class Signals(CliTest):
             caught = next(line for line in lines if line.startswith("SigCgt:"))
         return int(caught.split()[1], 16) >> (number - 1) & 1
 
-    def interrupt(self, number, *arguments, when=lambda: True, after=0.0):
-        """Sends the signal once it is listened to and something is so, and a little later."""
-        run = self.start(*arguments)
+    def until_it_listens(self, run, number, when=lambda: True):
         start = time.monotonic()
         while not (self.catches(run, number) and when()) and run.poll() is None and time.monotonic() - start < 20:
             time.sleep(0.005)
+
+    def interrupt(self, number, *arguments, when=lambda: True, after=0.0):
+        """Sends the signal once it is listened to and something is so, and a little later."""
+        run = self.start(*arguments)
+        self.until_it_listens(run, number, when)
         time.sleep(after)
         run.send_signal(number)
         out, err = run.communicate(timeout=30)
@@ -262,7 +265,8 @@ class Signals(CliTest):
     def ends_at_once(self, run, number):
         """Whoever waits, and for whom nobody is in a hurry."""
         self.addCleanup(run.kill)
-        time.sleep(0.5)
+        self.until_it_listens(run, number)
+        time.sleep(0.3)
         self.assertIsNone(run.poll())
         run.send_signal(number)
         self.assertEqual(run.wait(timeout=20), 128 + number)
