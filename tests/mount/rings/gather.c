@@ -133,10 +133,10 @@ static void full_rings_keep_their_mark(void)
 	check(server_rests(&server) && server.held);
 	check_int(view.mark->awake, USRBIO_MARK_AWAKE);
 	check(!server_has_news(&server));
-	*view.sq_head = 1;
+	atomic_store(view.sq_head, 1);
 	check(server_rests(&server)); /* it waits for the next ends */
 	check(server_has_news(&server));
-	*view.sq_head = 2;
+	atomic_store(view.sq_head, 2);
 	ring.in_flight = 8;
 	check(!server_rests(&server) && !server.held);
 	check_int(view.mark->awake, 0);
