@@ -145,8 +145,10 @@ void grips_settle(struct server *server)
 		take_over(grip);
 		waiting_go(server, grip);
 		/* An error may pass; and nobody would hear of a file that nobody waits for. */
-		if (grip->got.error || grip->in_flight == 1)
-			retire(server, grip);
+		if (grip->got.error || grip->in_flight == 1) {
+			forget_last(server);
+			grip->stale = true;
+		}
 		grip_done(server, grip);
 	}
 }

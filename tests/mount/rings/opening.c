@@ -310,6 +310,7 @@ static void an_end_while_holes_are_looked_for(void)
 	check(sys_real()->now_ns() - from < 8 * NS_PER_SEC);
 	let_go();
 	rig_rest(20000);
+	ring_close(&at.rig, &ring);
 	slow_end(&slow);
 }
 

@@ -332,7 +332,8 @@ static void ios_come_back_beside_it(void)
 					       .flags = WEIR_FEED_BUFFERED};
 		check_int(weir_feed_push(feed, &ios[i]), 0);
 	}
-	while (done < COUNT || rung < COUNT) {
+	while (done < COUNT + 8 ||
+	       rung < COUNT) { /* the last 8 go in and out without a successor */
 		unsigned n = weir_feed_reap(feed, out, 8, in_ms(20000));
 
 		for (unsigned i = 0; i < n; i++, done++) {
