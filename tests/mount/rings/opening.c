@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -208,9 +209,11 @@ static void RG_23_a_client_killed_while_its_file_is_being_opened(void)
 	pid_t child = fork();
 	int64_t from;
 
-	if (child == 0)
+	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (;;)
 			pause();
+	}
 	begin(NULL);
 	at.rig.as = child;
 	ring_make(&at.rig, &ring, at.iov.uid, 4, &read_key);

@@ -241,8 +241,10 @@ void slow_make(struct slow *slow)
 	snprintf(options, sizeof(options),
 		 "fd=%d,rootmode=40000,user_id=%d,group_id=%d,allow_other", fd, (int)geteuid(),
 		 (int)getegid());
-	if (fd < 0 || mount("slow", slow->dir, "fuse", MS_NOSUID | MS_NODEV, options))
+	if (fd < 0 || mount("slow", slow->dir, "fuse", MS_NOSUID | MS_NODEV, options)) {
+		rmdir(slow->dir);
 		skip("needs FUSE, and to be root");
+	}
 	slow->shared = mmap(NULL, sizeof(*slow->shared), PROT_READ | PROT_WRITE,
 			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	check(slow->shared != MAP_FAILED);
