@@ -320,9 +320,10 @@ class Mechanics(ServerTest):
         self.pattern("big", size)
         iov, ring = self.iov(size), self.ring()
         _, ino = self.open("big", os.O_RDONLY)
+        self.assertEqual(ring.do((iov, 0, ino, 0, 10)), [10])  # the file is open from here on
         ring.prepare(iov, 0, ino, 0, size)
         ring.submit()
-        self.assertTrue(wait_until(lambda: ring.word(raw.SQE_TAIL) == 1))
+        self.assertTrue(wait_until(lambda: ring.word(raw.SQE_TAIL) == 2))
         self.assertIsNone(iov.unregister())
         self.assertEqual(ring.wait(1, 20)[0][1], size)
         with open(os.path.join(self.files, "big"), "rb") as content:
