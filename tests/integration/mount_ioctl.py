@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Ioctls that change something: FSYNC, holes, and names that are named by directories' numbers."""
+import contextlib
 import errno
 import fcntl
 import os
@@ -31,8 +32,19 @@ def number(path):
     return os.stat(path).st_ino
 
 
+@contextlib.contextmanager
+def held(directory):
+    """Its number, which is not given back while it is used."""
+    fd = os.open(directory, os.O_PATH)
+    try:
+        yield os.fstat(fd).st_ino
+    finally:
+        os.close(fd)
+
+
 def hardlink(file, directory, name):
-    return on(file, HARDLINK, struct.pack("Q256s", number(directory), name.encode()))
+    with held(directory) as to:
+        return on(file, HARDLINK, struct.pack("Q256s", to, name.encode()))
 
 
 def move(directory, name, to, to_name, trash=False, asked_on=None):
