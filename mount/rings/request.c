@@ -35,10 +35,11 @@ static int judge(struct server *server, struct ring *ring, const struct usrbio_c
 		return EROFS;
 	if (claim->error)
 		return -claim->error;
+	/* Looked for first, since its name may go while the file is asked for; judged second. */
+	out->use = use_find(server, ring, args->iov);
 	ret = grip_find(server, ring, args->file, &out->grip);
 	if (ret)
 		return ret;
-	out->use = use_find(server, ring, args->iov);
 	if (!out->use || !size_inside(args->iov_offset, args->length, out->use->share->bytes) ||
 	    crosses(out->use->share, args) || !in_file(args))
 		return EINVAL;

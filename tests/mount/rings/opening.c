@@ -254,6 +254,30 @@ static void UB_51_a_ring_unlinked_while_its_file_is_being_opened(void)
 	end();
 }
 
+static void UB_51_an_iov_unlinked_while_a_file_is_being_opened(void)
+{
+	struct usrbio_cqe cqe;
+	struct shared iov;
+	struct ask ask;
+
+	begin(NULL);
+	iov_make(&at.rig, &iov, at.iov.uid, MIB, 0);
+	ask = ask_of(SLOW_FILE, 1);
+	ask.iov = &iov;
+	check(ring_ask(&at.reads, &ask) >= 0);
+	ring_bell(&at.reads);
+	check(slow_holds(&slow, 1));
+	check_int(rig_unlink(&at.rig, at.iov.uid, iov.name), 0);
+	rig_rest(20000);
+	let_go();
+	check_int(ring_reap(&at.reads, &cqe, 1, 5000), 1);
+	check_int(cqe.result, 4096);
+	check_int(pattern_check((char *)iov.memory + 4096, SLOW_SEED, 0, 4096), 4096);
+	check_int(ring_result(&at.reads, &ask), -EINVAL);
+	shared_close(&at.rig, &iov);
+	end();
+}
+
 static void a_file_that_is_being_closed_holds_nobody_up(void)
 {
 	struct ask old = ask_of(FILE_1, 0);
@@ -344,6 +368,7 @@ int main(int argc, char **argv)
 		TEST(a_user_whose_files_are_stuck_keeps_no_other_user_up),
 		TEST(RG_23_a_client_killed_while_its_file_is_being_opened),
 		TEST(UB_51_a_ring_unlinked_while_its_file_is_being_opened),
+		TEST(UB_51_an_iov_unlinked_while_a_file_is_being_opened),
 		TEST(a_file_that_is_being_closed_holds_nobody_up),
 		TEST(a_file_whose_holes_are_not_told_holds_no_other_up),
 		TEST(an_end_while_holes_are_looked_for),
