@@ -5,12 +5,12 @@
  * For each end of a request by itself the server wakes up, wakes the client, and is woken by the
  * client's next request: three changes of context where reading the block took one.  While large
  * requests are all that is under way, and many of them, the next end is never far, and some are
- * taken together, as network cards do it.
+ * taken together, as network cards do it: a quarter, or as many as leave eight under way.
  *
- *	under way	1 .. 7	8 .. 11	12 .. 15	16 ..
- *	together	1	2	3		4
+ *	under way	1 .. 7	8 .. 11	12	13 ..	16 ..
+ *	together	1	2, 3	4	5 ..	8
  *
- * The first of them waits for the others, as a rule a quarter of the time that one takes.  That is not
+ * The first of them waits for the others, up to half of the time that one takes.  That is not
  * done while a single small request is under way, or a ring with few, and the bell ends the wait: nobody's
  * new request waits for it, but for that of a ring that is *full*.  Where the others did not come, and not
  * the next time either, each is answered alone for a while.
@@ -27,8 +27,9 @@
 #define LARGE_BYTES   (128 * KIB)
 #define DEEP          8u /* requests of a ring: fewer, and its client may miss the next end */
 #define CHARGE_MOST   (SERVER_RING_BYTES / 4)
-#define TOGETHER_MOST 4u
-#define SHARE         4u              /* of what is under way */
+#define TOGETHER_MOST 8u
+#define SHARE         4u              /* of what is under way, */
+#define DISK_BUSY     8u              /* or what leaves so many */
 #define TURN_BYTES    (64 * MIB)      /* of a trial */
 #define TURNS         8u              /* of which the other way has one */
 #define VAIN_NS       (5 * NS_PER_MS) /* or as long as one took */
@@ -90,7 +91,7 @@ bool ring_is_patient(const struct ring *ring)
 bool ring_is_full(const struct server *server, const struct ring *ring)
 {
 	return server->trial.sparing && server->together > 1 && ring_is_patient(ring) &&
-	       ring->in_flight >= DEEP + server->together;
+	       ring->in_flight >= DISK_BUSY + server->together;
 }
 
 /* ---- Is it faster to be rung for? ---- */
@@ -125,19 +126,19 @@ static void watch_trial(struct trial *trial, bool counts, int64_t now_ns)
 }
 
 /* 1: the first end is answered at once.  What was given to a ring that is held will be under way again. */
-static uint32_t together(const struct server *server)
+uint32_t server_together(const struct server *server)
 {
 	uint32_t count = server->in_flight + (server->held ? server->given : 0);
 
-	if (server->each_alone || server->shallow || server->small || server->in_flight < DEEP ||
+	if (server->each_alone || server->shallow || server->small || server->in_flight < DISK_BUSY ||
 	    server->awake_ns < server->alone_until_ns || !list_empty(&server->waiting))
 		return 1; /* what waits for its file has no end that could come */
-	return min_of(count / SHARE, TOGETHER_MOST);
+	return min_of(max_of(count / SHARE, count - DISK_BUSY), TOGETHER_MOST);
 }
 
 void server_gather(struct server *server)
 {
-	server->together = together(server);
+	server->together = server_together(server);
 	weir_feed_gather(server->feed, server->together);
 }
 

@@ -16,6 +16,8 @@
 
 #define TURN       16                  /* requests */
 #define TURN_BYTES ((uint64_t)1 << 20) /* about */
+/* Where none ends as it is started: all that takes the places of ends that came together. */
+#define TURN_BYTES_PATIENT ((uint64_t)8 << 20)
 
 void ring_kill(struct server *server, struct ring *ring)
 {
@@ -89,12 +91,13 @@ static void start(struct server *server, struct ring *ring, const struct usrbio_
 /* How many requests of a ring may start now. */
 static uint32_t room_of(const struct server *server, const struct ring *ring)
 {
+	uint64_t bytes = ring_is_patient(ring) ? TURN_BYTES_PATIENT : TURN_BYTES;
 	uint32_t room = min_of(ring->granted, (uint32_t)TURN);
 
 	if (ring->flying_bytes >= SERVER_RING_BYTES)
 		return 0;
-	if (ring->turn_bytes > TURN_BYTES / TURN)
-		room = min_of(room, (uint32_t)(TURN_BYTES / ring->turn_bytes) + 1);
+	if (ring->turn_bytes > bytes / TURN)
+		room = min_of(room, (uint32_t)(bytes / ring->turn_bytes) + 1);
 	room = min_of(room, SERVER_RING_MOST - ring->in_flight);
 	room = min_of(room, SERVER_USER_MOST - ring->load->in_flight);
 	return min_of(room, SERVER_REQUESTS - server->in_flight);

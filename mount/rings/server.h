@@ -264,7 +264,8 @@ void request_lands(struct server *server, struct request *request);
 bool ring_is_patient(const struct ring *ring); /* much is under way, the next end is near */
 bool ring_is_full(const struct server *server,
 		  const struct ring *ring); /* more would not be done sooner */
-void server_gather(struct server *server);  /* before each wait */
+uint32_t server_together(const struct server *server); /* ends that the next wait may be for */
+void server_gather(struct server *server);              /* before each wait */
 void server_gathered(struct server *server, unsigned count, int64_t now_ns); /* and after it */
 
 /* attend.c */

@@ -24,7 +24,7 @@
 #define RING_PIECES 64
 
 /* Ends that are waited for together, at most. */
-#define GATHER_MOST 4u
+#define GATHER_MOST 8u
 
 /* user_data of what is not an operation; operations are aligned, so no pointer looks like these. */
 #define TAG_NOTHING 1u

@@ -228,13 +228,17 @@ int file_map(struct source_object *object, uint64_t offset, uint64_t length,
 
 static void set_cells(struct file_window *window, unsigned first, unsigned count, bool cached)
 {
-	for (unsigned cell = first; cell < first + count; cell++) {
-		uint64_t bit = UINT64_C(1) << cell % 64;
+	unsigned end = first + count;
+
+	while (first < end) {
+		unsigned bits = min_of(end - first, 64 - first % 64);
+		uint64_t mask = UINT64_MAX >> (64 - bits) << first % 64;
 
 		if (cached)
-			window->cached[cell / 64] |= bit;
+			window->cached[first / 64] |= mask;
 		else
-			window->cached[cell / 64] &= ~bit;
+			window->cached[first / 64] &= ~mask;
+		first += bits;
 	}
 }
 
@@ -356,11 +360,13 @@ static const struct file_window *find_window(struct file_object *file, uint64_t 
 /* Up to where, within its window, the answer at `offset` holds. */
 static uint64_t run_end(const struct file_window *window, uint64_t offset)
 {
-	unsigned cell = (unsigned)(offset % WINDOW_BYTES / CELL_BYTES);
-	bool cached = get_cell(window, cell);
+	unsigned cell = (unsigned)(offset % WINDOW_BYTES / CELL_BYTES), word = cell / 64;
+	uint64_t same = get_cell(window, cell) ? UINT64_MAX : 0;
+	uint64_t others = (window->cached[word] ^ same) & UINT64_MAX << cell % 64;
 
-	while (++cell < WINDOW_CELLS && get_cell(window, cell) == cached)
-		;
+	while (!others && ++word < WINDOW_CELLS / 64)
+		others = window->cached[word] ^ same;
+	cell = others ? word * 64 + (unsigned)__builtin_ctzll(others) : (unsigned)WINDOW_CELLS;
 	return window->number * WINDOW_BYTES + cell * CELL_BYTES;
 }
 

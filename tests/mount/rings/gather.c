@@ -61,6 +61,25 @@ static void many_large_ones_are_patient(void)
 	check(!ring_is_patient(&ring));
 }
 
+static uint32_t together_of(uint32_t in_flight)
+{
+	static struct server server;
+
+	server = (struct server){.in_flight = in_flight};
+	list_init(&server.waiting);
+	return server_together(&server);
+}
+
+/* As many as leave a disk busy, or a quarter; so that full rings go with it. */
+static void enough_stay_under_way(void)
+{
+	static const uint32_t expected[][2] = {{1, 1},  {7, 1},  {8, 2},  {10, 2}, {11, 3}, {12, 4},
+					       {15, 7}, {16, 8}, {40, 8}, {200, 8}};
+
+	for (size_t i = 0; i < array_size(expected); i++)
+		check_int(together_of(expected[i][0]), expected[i][1]);
+}
+
 /* ---- Rings that are full ---- */
 
 static void a_ring_is_full_while_enough_stays_under_way(void)
@@ -150,6 +169,7 @@ int main(int argc, char **argv)
 		TEST(a_pause_is_forgiven),
 		TEST(a_quiet_time_says_nothing_of_ends),
 		TEST(many_large_ones_are_patient),
+		TEST(enough_stay_under_way),
 		TEST(a_ring_is_full_while_enough_stays_under_way),
 		TEST(clients_ring_where_that_is_faster),
 		TEST(ends_that_came_alone_tell_nothing),
