@@ -34,6 +34,13 @@
 /* From so many mixed ones of eight on, there are holes everywhere. */
 #define HOLES       5
 
+/*
+ * A sample that misses makes the kernel read ahead.  After so many windows in a row of which nothing was
+ * there, one in so many is sampled, and the others are taken to be missing too.
+ */
+#define COLD_ROW  4u
+#define COLD_EACH 8u
+
 /* While copies lose against the disk, one window in so many is copied all the same, to see. */
 #define DOUBTS 64
 
@@ -316,10 +323,22 @@ static void drop_short_runs(struct file_window *window)
 	}
 }
 
+static bool taken_for_missing(struct file_object *file)
+{
+	if (!atomic_load_explicit(&file->cachestat_off, memory_order_relaxed))
+		return false;
+	file->cold++;
+	return file->cold > COLD_ROW && file->cold % COLD_EACH;
+}
+
 static void look_window(struct file_object *file, struct file_window *window)
 {
-	enum share share = look_cells(file, window, 0, WINDOW_CELLS);
+	enum share share = SHARE_NONE;
 
+	if (!taken_for_missing(file))
+		share = look_cells(file, window, 0, WINDOW_CELLS);
+	if (share != SHARE_NONE)
+		file->cold = 0;
 	set_cells(window, 0, WINDOW_CELLS, share == SHARE_ALL);
 	if (share != SHARE_SOME)
 		return;

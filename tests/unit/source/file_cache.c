@@ -175,6 +175,48 @@ static void way_without_cachestat(void)
 	all_done(object);
 }
 
+#define WINDOW     (16u << 20)
+#define COLD_FIRST 40u /* windows of which nothing is there, and all of the others is */
+
+static unsigned samples;
+
+static ssize_t preadv2_of_the_end(int fd, const struct iovec *iov, int count, off_t offset,
+				  int flags)
+{
+	(void)fd;
+	(void)flags;
+	check_int(count, 1);
+	samples++;
+	if (offset >= (off_t)COLD_FIRST * WINDOW)
+		return (ssize_t)iov->iov_len;
+	errno = EAGAIN;
+	return -1;
+}
+
+/* Each sample that misses is a read of the disk. */
+static void few_samples_of_a_cold_file(void)
+{
+	uint64_t until;
+	char *path = file_made(4096);
+	struct source_object *object;
+	unsigned warm = 0;
+
+	need_disk();
+	check_int(truncate(path, (off_t)64 * WINDOW), 0);
+	test_sys = *sys_real();
+	test_sys.cachestat = cachestat_refused;
+	test_sys.preadv2 = preadv2_of_the_end;
+	source_made();
+	object = opened(path);
+	for (uint64_t i = 0; i < COLD_FIRST; i++)
+		check_int(source->ops->way(object, i * WINDOW, 1u << 20, &until), WAY_DIRECT);
+	check(samples >= 2 * 4 && samples <= 2 * 10);
+	for (uint64_t i = COLD_FIRST; i < 64; i++)
+		warm += source->ops->way(object, i * WINDOW, 1u << 20, &until) == WAY_BUFFERED;
+	check(warm >= 64 - COLD_FIRST - 7);
+	all_done(object);
+}
+
 BOTH(nobody_tells_what_is_cached)
 {
 	uint64_t bytes = 3u << 20, until;
@@ -246,6 +288,7 @@ int main(int argc, char **argv)
 		TEST(way_past_a_cache_full_of_holes),
 		TEST(way_as_asked),
 		TEST(way_without_cachestat),
+		TEST(few_samples_of_a_cold_file),
 		TEST_BOTH(nobody_tells_what_is_cached),
 		TEST_BOTH(half_of_a_cached_request_is_gone),
 		TEST_BOTH(ST_26_hints_fail),
