@@ -9,7 +9,8 @@
  * Large requests go to the kernel one by one: a batch of neighbours is merged by the block layer into
  * fewer, larger requests and loses a tenth of the disk's rate.  Each goes when the next one comes, and
  * the last with the reap, whose system call hands it over and waits at once.  Small ones wait for
- * company until the batch is full or the next reap.
+ * company until the batch is full or the next reap; so do some of those that are as large as requests
+ * of disks become.
  *
  * The ring is made by any thread, switched off; the first push or reap switches it on and binds it to
  * its thread, so that completions are worked off where they are reaped and no other task is
@@ -27,10 +28,14 @@
 #include "io/fd.h"
 #include "io/ring.h"
 
-/* From here on a request is a submission of its own. */
+/* From here on a request is a submission of its own, */
 #define ALONE_BYTES (128u << 10)
-/* Small requests that wait for each other. */
-#define BATCH       16
+/* and from here on not any more. */
+#define WHOLE_BYTES (1u << 20)
+
+/* How many wait for each other: small ones, and whole ones, which may wait for copies of cached ones. */
+#define BATCH       16u
+#define BATCH_WHOLE 4u
 
 #define SQ_ENTRIES_MAX 256u
 #define DEPTH_MAX      16384u
@@ -160,13 +165,19 @@ static void try_later(struct ring *ring, struct io_op *op)
 	list_push(&ring->again, &op->link);
 }
 
+static uint32_t batch_of(const struct io_op *op)
+{
+	if (op->length < ALONE_BYTES)
+		return BATCH;
+	return op->length < WHOLE_BYTES ? 1 : BATCH_WHOLE;
+}
+
 /* Whether what is prepared has to be handed over before this operation joins it. */
 static bool must_go(const struct ring *ring, const struct io_op *op)
 {
 	unsigned waiting = io_uring_sq_ready(&ring->uring);
 
-	return waiting >= BATCH ||
-	       (waiting > 0 && (ring->large_waits || op->length >= ALONE_BYTES));
+	return waiting > 0 && waiting >= min_of(ring->batch, batch_of(op));
 }
 
 static void issue(struct ring *ring, struct io_op *op)
@@ -187,7 +198,7 @@ static void issue(struct ring *ring, struct io_op *op)
 	list_remove(&op->link);
 	list_push(&ring->flying, &op->link);
 	prepare(ring, sqe, op);
-	ring->large_waits = op->length >= ALONE_BYTES;
+	ring->batch = batch_of(op);
 }
 
 static int ring_push(struct io *io, struct io_op *op)

@@ -47,7 +47,7 @@ struct ring {
 	pid_t pid;
 	int broken; /* errno of an enter that failed for good, or 0 */
 	bool disabled;
-	bool large_waits; /* the last operation prepared was a large one */
+	uint32_t batch;   /* of the operation that was prepared last */
 	pthread_t driver; /* set when it is no longer disabled */
 
 	struct list flying; /* operations in the kernel, or on the way there */
