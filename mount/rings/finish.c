@@ -4,8 +4,8 @@
  *
  * A post may cost two system calls, one of ours and one of the client, who has slept.  So a ring with more
  * under way gets its post when some results have come together, or when the server has nothing else to do
- * (one with many small ones under way some microseconds later); one with nothing under way gets it at once, and
- * so does one with many large ones: those have come together already.
+ * (one with many small ones under way some microseconds later), or before the last turn of many; one with
+ * nothing under way gets it at once, and so does one with many large ones: those have come together already.
  *
  * Files that were written to are reported before a completion of theirs can be seen: a client that stats
  * after it must not be told the old length.
@@ -17,6 +17,8 @@
 
 /* Results without a post, while more are under way. */
 #define OWED_MOST 64
+/* Results that are worth a post before the last turn: the client asks for more meanwhile. */
+#define OWED_MANY 32
 /* With so many under way the next result is never far, and nobody misses the last one for a moment. */
 #define DEEP      16
 
@@ -66,6 +68,18 @@ void server_post_shallow(struct server *server)
 		struct ring *ring = list_entry(at, struct ring, touched);
 
 		if (ring->in_flight < DEEP || ring_is_patient(ring))
+			post(server, ring);
+	}
+}
+
+/* What is cached is copied as it is started, so that nothing of these is under way between two turns. */
+void server_post_soon(struct server *server)
+{
+	list_for_each_safe(at, &server->touched) {
+		struct ring *ring = list_entry(at, struct ring, touched);
+
+		if (ring->owed >= OWED_MANY && !ring->in_flight && ring->granted &&
+		    ring->granted <= SERVER_TURN)
 			post(server, ring);
 	}
 }

@@ -14,8 +14,7 @@
 #include "base/text.h"
 #include "mount/rings/server.h"
 
-#define TURN       16                  /* requests */
-#define TURN_BYTES ((uint64_t)1 << 20) /* about */
+#define TURN_BYTES         ((uint64_t)1 << 20) /* about */
 /* Where none ends as it is started: all that takes the places of ends that came together. */
 #define TURN_BYTES_PATIENT ((uint64_t)8 << 20)
 
@@ -92,11 +91,11 @@ static void start(struct server *server, struct ring *ring, const struct usrbio_
 static uint32_t room_of(const struct server *server, const struct ring *ring)
 {
 	uint64_t bytes = ring_is_patient(ring) ? TURN_BYTES_PATIENT : TURN_BYTES;
-	uint32_t room = min_of(ring->granted, (uint32_t)TURN);
+	uint32_t room = min_of(ring->granted, SERVER_TURN);
 
 	if (ring->flying_bytes >= SERVER_RING_BYTES)
 		return 0;
-	if (ring->turn_bytes > bytes / TURN)
+	if (ring->turn_bytes > bytes / SERVER_TURN)
 		room = min_of(room, (uint32_t)(bytes / ring->turn_bytes) + 1);
 	room = min_of(room, SERVER_RING_MOST - ring->in_flight);
 	room = min_of(room, SERVER_USER_MOST - ring->load->in_flight);
@@ -106,7 +105,7 @@ static uint32_t room_of(const struct server *server, const struct ring *ring)
 /* One turn of a ring: how many requests were claimed. */
 static int take_turn(struct server *server, struct ring *ring, int64_t now_ns)
 {
-	not_zeroed struct usrbio_claim claims[TURN];
+	not_zeroed struct usrbio_claim claims[SERVER_TURN];
 	uint32_t room = room_of(server, ring);
 	int n = room ? usrbio_server_claim(&ring->end, claims, room) : 0;
 

@@ -253,6 +253,7 @@ static void step(struct server *server, int64_t *last_ns)
 	server_gathered(server, n, now_ns);
 	if (n)
 		server_settle(server, ios, n);
+	server_post_soon(server);
 	post_owed(server, owing && n == 0 && !server->backlog, now_ns);
 	look_around(server);
 	waiting_expire(server, now_ns);

@@ -40,6 +40,7 @@
 #define SERVER_USER_MOST 512  /* and of one user */
 #define SERVER_RING_BYTES                                                                          \
 	((uint64_t)64 << 20) /* that one ring asks for, a quarter of it by one request at most */
+#define SERVER_TURN    16u   /* of a ring, before it is the next one's */
 #define SERVER_BUCKETS 256
 
 /* What clients of full rings do for new requests (gather.c). */
@@ -263,9 +264,9 @@ void request_takes_off(struct server *server, struct request *request, int64_t n
 void request_lands(struct server *server, struct request *request);
 bool ring_is_patient(const struct ring *ring); /* much is under way, the next end is near */
 bool ring_is_full(const struct server *server,
-		  const struct ring *ring); /* more would not be done sooner */
+		  const struct ring *ring);            /* more would not be done sooner */
 uint32_t server_together(const struct server *server); /* ends that the next wait may be for */
-void server_gather(struct server *server);              /* before each wait */
+void server_gather(struct server *server);             /* before each wait */
 void server_gathered(struct server *server, unsigned count, int64_t now_ns); /* and after it */
 
 /* attend.c */
@@ -279,8 +280,9 @@ void ring_answer(struct server *server, struct ring *ring, int32_t index, uint64
 		 int64_t result);
 void server_settle(struct server *server, struct weir_feed_io **ios, unsigned count);
 void request_end(struct server *server, struct request *request, int64_t result);
-void server_post(struct server *server);     /* all that were touched */
-void server_post_due(struct server *server); /* those that should not wait for more */
+void server_post(struct server *server);      /* all that were touched */
+void server_post_soon(struct server *server); /* those whose last turn is next */
+void server_post_due(struct server *server);  /* those that should not wait for more */
 void server_post_shallow(
 	struct server *server); /* nothing is to be done: those that get no more at once */
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * When ends of requests are waited for together, by the numbers alone.
+ * When ends of requests are waited for together, and when clients are told, by the numbers alone.
  */
+#include <string.h>
+
 #include "base/clock.h"
 #include "base/size.h"
 #include "lib/check.h"
@@ -73,8 +75,8 @@ static uint32_t together_of(uint32_t in_flight)
 /* As many as leave a disk busy, or a quarter; so that full rings go with it. */
 static void enough_stay_under_way(void)
 {
-	static const uint32_t expected[][2] = {{1, 1},  {7, 1},  {8, 2},  {10, 2}, {11, 3}, {12, 4},
-					       {15, 7}, {16, 8}, {40, 8}, {200, 8}};
+	static const uint32_t expected[][2] = {{1, 1},  {7, 1},  {8, 2},  {10, 2}, {11, 3},
+					       {12, 4}, {15, 7}, {16, 8}, {40, 8}, {200, 8}};
 
 	for (size_t i = 0; i < array_size(expected); i++)
 		check_int(together_of(expected[i][0]), expected[i][1]);
@@ -162,6 +164,36 @@ static void full_rings_keep_their_mark(void)
 	check(list_empty(&server.attended));
 }
 
+/* ---- Posts ---- */
+
+static bool told_soon(uint32_t owed, uint32_t granted, uint32_t in_flight)
+{
+	static struct server server;
+	static _Alignas(64) char memory[64 << 10];
+	struct ring ring = {.owed = owed, .granted = granted, .in_flight = in_flight};
+
+	memset(memory, 0, sizeof(memory));
+	check_int(usrbio_server_init(&ring.end, sys_real(), memory, usrbio_ring_bytes(16)), 0);
+	list_init(&server.touched);
+	list_init(&ring.touched);
+	list_push(&server.touched, &ring.touched);
+	server_post_soon(&server);
+	check(list_empty(&server.touched) == (ring.owed == 0));
+	list_remove(&ring.touched);
+	return ring.owed == 0;
+}
+
+/* So that it asks for more while that is served. */
+static void a_client_is_told_before_its_last_turn(void)
+{
+	check(told_soon(48, 16, 0));
+	check(told_soon(48, 1, 0));
+	check(!told_soon(48, 0, 0));  /* that was the last one */
+	check(!told_soon(32, 32, 0)); /* another one comes before it */
+	check(!told_soon(16, 16, 0)); /* a post for every few */
+	check(!told_soon(48, 16, 1)); /* a disk: its ends come by themselves */
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test tests[] = {
@@ -174,6 +206,7 @@ int main(int argc, char **argv)
 		TEST(clients_ring_where_that_is_faster),
 		TEST(ends_that_came_alone_tell_nothing),
 		TEST(full_rings_keep_their_mark),
+		TEST(a_client_is_told_before_its_last_turn),
 	};
 
 	return tests_run(argc, argv, tests, array_size(tests));
