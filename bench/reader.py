@@ -76,7 +76,7 @@ def worker(row, path, mount, pids):
         forget(path)
     else:
         reader.read_chunked(path, address, 0, size)
-    wall, cpu, daemon = time.perf_counter(), time.process_time(), cpu_of(pids)
+    daemon, wall, cpu = cpu_of(pids), time.perf_counter(), time.process_time()
     got = reader.read_chunked(path, address, 0, size)
     wall, cpu, daemon = time.perf_counter() - wall, time.process_time() - cpu, cpu_of(pids) - daemon
     assert got == size and (memory is None or memory[:4096] == open(path, "rb").read(4096))
