@@ -338,6 +338,7 @@ static void an_end_while_holes_are_looked_for(void)
 	let_go();
 	rig_rest(20000);
 	ring_close(&at.rig, &ring);
+	rig_remove(&at.rig);
 	slow_end(&slow);
 }
 
@@ -356,6 +357,7 @@ static void an_end_while_a_file_is_being_opened(void)
 	check(rig_wait(idle, NULL));
 	rig_rest(20000);
 	check_int(files_held(&at.rig), 0);
+	rig_remove(&at.rig);
 	slow_end(&slow);
 }
 

@@ -73,6 +73,13 @@ void rig_end(struct rig *rig)
 	weir_ctx_destroy(rig->ctx);
 	snprintf(command, sizeof(command), "ls %s | grep -c '^sem' | grep -qx 0", rig->shm);
 	check_int(system(command), 0);
+	rig_remove(rig);
+}
+
+void rig_remove(struct rig *rig)
+{
+	char command[128];
+
 	snprintf(command, sizeof(command), "rm -rf %s", rig->shm);
 	check_int(system(command), 0);
 	close(rig->shm_dir);

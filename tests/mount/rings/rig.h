@@ -53,6 +53,8 @@ uint64_t rig_times(uint64_t count);
 void rig_start(struct rig *rig, const struct virt_opts *opts);
 /* Also checks that nothing is left: no mapping is counted, no file in the directory but the clients'. */
 void rig_end(struct rig *rig);
+/* The directory alone, where the rings were destroyed by the case or do not end. */
+void rig_remove(struct rig *rig);
 
 struct virt_caller rig_caller(uid_t uid);
 

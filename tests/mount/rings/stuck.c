@@ -292,6 +292,7 @@ static void an_end_with_a_request_that_is_stuck(void)
 	check(sys_real()->now_ns() - from < 10 * NS_PER_SEC);
 	atomic_store(&slow.shared->hold, false);
 	rig_rest(100000);
+	rig_remove(&at.rig);
 	slow_end(&slow);
 }
 
