@@ -8,6 +8,8 @@
 
 #include "cuda_rig.h"
 
+static char *at; /* where copies that hang go */
+
 static void PR_25_a_child_calls_no_driver(void)
 {
 	struct weir_transfer *transfer;
@@ -39,6 +41,15 @@ static void PR_25_a_child_calls_no_driver(void)
 	end();
 }
 
+/* A transfer to the device, whose copies hang. */
+static struct weir_transfer *begin_to_hang(const struct weir_transfer_opts *opts)
+{
+	start(NULL);
+	at = fake_cuda_alloc(0, SIZE, FAKE_DEVICE);
+	fake_cuda_hang(true);
+	return begin(plan_range(0, SIZE, weir_dest_cuda(0, at, SIZE, NULL)), opts);
+}
+
 static void wait_for_copies(uint64_t copies)
 {
 	do
@@ -50,12 +61,8 @@ static void PR_26_cancel_with_copies_in_flight(void)
 {
 	struct weir_transfer *transfer;
 	struct weir_done done;
-	char *at;
 
-	start(NULL);
-	at = fake_cuda_alloc(0, SIZE, FAKE_DEVICE);
-	fake_cuda_hang(true);
-	transfer = begin(plan_range(0, SIZE, weir_dest_cuda(0, at, SIZE, NULL)), NULL);
+	transfer = begin_to_hang(NULL);
 	wait_for_copies(1);
 	weir_transfer_cancel(transfer);
 	check_int(weir_transfer_wait(transfer, &done, 1, 20 * NS_PER_MS, &err), WEIR_TIMEOUT);
@@ -70,12 +77,8 @@ static void PR_26_memory_is_lent_while_a_copy_hangs(void)
 	struct weir_transfer_opts opts = {.size = sizeof(opts), .timeout_ns = 50 * NS_PER_MS};
 	struct weir_transfer *transfer;
 	struct weir_done done;
-	char *at;
 
-	start(NULL);
-	at = fake_cuda_alloc(0, SIZE, FAKE_DEVICE);
-	fake_cuda_hang(true);
-	transfer = begin(plan_range(0, SIZE, weir_dest_cuda(0, at, SIZE, NULL)), &opts);
+	transfer = begin_to_hang(&opts);
 	done = wait_one(transfer);
 	check_int(done.status, WEIR_TIMEOUT);
 	check_int(done.flags, WEIR_DONE_LENT);
@@ -91,12 +94,8 @@ static void PR_26_guarded_memory_is_not_written_once_it_settled(void)
 		.size = sizeof(opts), .flags = WEIR_TRANSFER_GUARDED, .timeout_ns = 50 * NS_PER_MS};
 	struct weir_transfer *transfer;
 	struct weir_done done;
-	char *at;
 
-	start(NULL);
-	at = fake_cuda_alloc(0, SIZE, FAKE_DEVICE);
-	fake_cuda_hang(true);
-	transfer = begin(plan_range(0, SIZE, weir_dest_cuda(0, at, SIZE, NULL)), &opts);
+	transfer = begin_to_hang(&opts);
 	wait_for_copies(1);
 	check_int(weir_transfer_wait(transfer, &done, 1, 100 * NS_PER_MS, &err), WEIR_TIMEOUT);
 	fake_cuda_hang(false);
@@ -117,12 +116,8 @@ static void PR_26_a_transfer_that_hangs_is_abandoned(void)
 {
 	struct weir_transfer *transfer;
 	struct weir_counters counters;
-	char *at;
 
-	start(NULL);
-	at = fake_cuda_alloc(0, SIZE, FAKE_DEVICE);
-	fake_cuda_hang(true);
-	transfer = begin(plan_range(0, SIZE, weir_dest_cuda(0, at, SIZE, NULL)), NULL);
+	transfer = begin_to_hang(NULL);
 	wait_for_copies(1);
 	check_int(weir_transfer_abandon(transfer, &err), 0);
 	weir_ctx_counters(ctx, &counters);
@@ -138,12 +133,8 @@ static void PR_26_a_context_ends_while_a_copy_hangs(void)
 {
 	struct weir_transfer *transfer;
 	uint64_t pins;
-	char *at;
 
-	start(NULL);
-	at = fake_cuda_alloc(0, SIZE, FAKE_DEVICE);
-	fake_cuda_hang(true);
-	transfer = begin(plan_range(0, SIZE, weir_dest_cuda(0, at, SIZE, NULL)), NULL);
+	transfer = begin_to_hang(NULL);
 	wait_for_copies(1);
 	fake_cuda_counts(&counts);
 	pins = counts.pins;
