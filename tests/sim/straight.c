@@ -53,17 +53,12 @@ static int duplicate(struct source_object *which)
 }
 
 static const struct front_hooks hooks = {NULL, front_holds_nothing};
-static const struct source_ops ops = {.scheme = "file", .destroy = front_free};
 
 static int wrap(struct source **source, void *arg, struct weir_error *error)
 {
-	struct front *front = calloc(1, sizeof(*front));
-
 	(void)arg;
 	(void)error;
-	front_init(front, &ops, &hooks, *source);
-	front->ops.duplicate = duplicate;
-	*source = &front->source;
+	front_put(source, "file", &hooks)->ops.duplicate = duplicate;
 	return 0;
 }
 

@@ -46,21 +46,15 @@ static bool back(struct front *front, struct front_slot *slot)
 }
 
 static const struct front_hooks hooks = {begin, back};
-static struct source_ops ops = {
-	.scheme = "late",
-	.destroy = front_free,
-};
 
 static int wrap(struct source **source, void *arg, struct weir_error *error)
 {
-	struct front *front = calloc(1, sizeof(*front));
+	struct front *front = front_put(source, "late", &hooks);
 
 	(void)arg;
 	(void)error;
-	front_init(front, &ops, &hooks, *source);
 	if (late)
 		front->ops.features |= SOURCE_LOOKS_LATE;
-	*source = &front->source;
 	return 0;
 }
 

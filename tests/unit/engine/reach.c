@@ -46,20 +46,12 @@ static int begin(struct front *front, struct front_slot *slot)
 }
 
 static const struct front_hooks hooks = {begin, front_holds_nothing};
-static struct source_ops ops = {
-	.scheme = "near",
-	.destroy = front_free,
-};
 
 static int wrap(struct source **source, void *arg, struct weir_error *error)
 {
-	struct front *near = calloc(1, sizeof(*near));
-
 	(void)arg;
 	(void)error;
-	front_init(near, &ops, &hooks, *source);
-	near->ops.reaches = reaches;
-	*source = &near->source;
+	front_put(source, "near", &hooks)->ops.reaches = reaches;
 	return 0;
 }
 
