@@ -44,6 +44,12 @@ class Client(RingTest):
     def load(self, *arguments, status=0, uri=None, env=None):
         return self.end(self.begin("load", uri or self.path("m"), "--json", *arguments, env=env), status)
 
+    def loading(self, far_enough, *arguments, env=None):
+        """A load that is under way."""
+        process = self.begin("load", self.path("m"), "--json", *arguments, env=env)
+        self.assertTrue(wait_until(far_enough, 20))
+        return process
+
     def expected(self):
         return digests(self.end(self.begin("load", os.path.join(self.files, "m"), "--json", "--digest"))[0])
 
@@ -63,6 +69,15 @@ class Client(RingTest):
     def left(self):
         return {name for name in shm_names() - self.shm_before if not name.startswith("sem.")}
 
+    def assertNoticesKill(self, process, daemon):
+        time.sleep(0.3)
+        start = time.monotonic()
+        daemon.kill()
+        document, _ = self.end(process, 1)
+        self.assertLess(time.monotonic() - start, 2)
+        self.assertEqual(document["error"]["class"], "PEER_GONE")
+        self.assertFalse(self.left())
+
 
 class Stubbed(Client):
     """On a mount of the second server, which does what it is told."""
@@ -73,6 +88,9 @@ class Stubbed(Client):
 
     def state(self):
         return json.loads(self.stub.tell("state"))
+
+    def answered(self, more_than):
+        return lambda: self.state()["completions"] > more_than
 
     def assertNothingLeft(self):
         self.assertFalse(self.left())
@@ -102,8 +120,7 @@ class Stubbed(Client):
 
     def assertGoesOnWithTheNext(self):
         self.stub.do("jitter 20")
-        process = self.begin("load", self.path("m"), "--json", "--digest", "--depth", "2", "--request", "256KiB")
-        self.assertTrue(wait_until(lambda: self.state()["completions"] > 5, 20))
+        process = self.loading(self.answered(5), "--digest", "--depth", "2", "--request", "256KiB")
         self.stub.do("restart")
         self.stub.do("jitter 0")
         document, said = self.end(process)
@@ -120,15 +137,7 @@ class Stubbed(Client):
     def assertNoticesDeathWithoutPlaces(self):
         self.stub.do("batch on")
         self.stub.do("late 60000")
-        process = self.begin("load", self.path("m"), "--json", "--request", "64KiB")
-        self.assertTrue(wait_until(lambda: self.state()["completions"] > 0, 20))
-        time.sleep(0.3)
-        start = time.monotonic()
-        self.stub.kill()
-        document, _ = self.end(process, 1)
-        self.assertLess(time.monotonic() - start, 2)
-        self.assertEqual(document["error"]["class"], "PEER_GONE")
-        self.assertFalse(self.left())
+        self.assertNoticesKill(self.loading(self.answered(0), "--request", "64KiB"), self.stub)
 
 
 class OnMount(Client):
@@ -138,16 +147,11 @@ class OnMount(Client):
         super().setUp()
         self.daemon = self.start(Weir, "--read-write")
 
+    def registered(self):
+        return leftover_keys(self.point)
+
     def assertNoticesDeath(self):
-        process = self.begin("load", self.path("m"), "--json", "--repeat", "100000", "--quiet")
-        self.assertTrue(wait_until(lambda: leftover_keys(self.point), 20))
-        time.sleep(0.3)
-        start = time.monotonic()
-        self.daemon.kill()
-        document, _ = self.end(process, 1)
-        self.assertLess(time.monotonic() - start, 2)
-        self.assertEqual(document["error"]["class"], "PEER_GONE")
-        self.assertFalse(self.left())
+        self.assertNoticesKill(self.loading(self.registered, "--repeat", "100000", "--quiet"), self.daemon)
 
 
 class Load(Stubbed):
@@ -247,16 +251,14 @@ class Load(Stubbed):
 
     def test_UB_47_a_killed_client_leaves_nothing(self):
         self.stub.do("hold on")
-        process = self.begin("load", self.path("m"))
-        self.assertTrue(wait_until(lambda: self.state()["iovs"] > 0, 20))
+        process = self.loading(lambda: self.state()["iovs"] > 0)
         process.kill()
         process.communicate()
         self.assertFalse(self.left())
 
     def test_a_file_that_changes_is_no_mixture(self):
         self.stub.do("jitter 20")
-        process = self.begin("load", self.path("m"), "--json", "--depth", "2", "--request", "256KiB")
-        self.assertTrue(wait_until(lambda: self.state()["completions"] > 5, 20))
+        process = self.loading(self.answered(5), "--depth", "2", "--request", "256KiB")
         for name in os.listdir(os.path.join(self.files, "m")):
             if name.endswith(".safetensors"):
                 os.utime(os.path.join(self.files, "m", name))
@@ -353,8 +355,7 @@ class Ours(OnMount):
         self.assertNoticesDeath()
 
     def test_RG_39_another_daemon_in_its_place(self):
-        process = self.begin("load", self.path("m"), "--json", "--digest", "--repeat", "200", "--quiet")
-        self.assertTrue(wait_until(lambda: leftover_keys(self.point), 20))
+        process = self.loading(self.registered, "--digest", "--repeat", "200", "--quiet")
         time.sleep(0.3)
         self.daemon.kill()
         self.daemon.release()
@@ -371,8 +372,7 @@ class Ours(OnMount):
 
     def policies(self, env):
         """Where the kernel was told to have the shared memory of a load: for each mapping of it."""
-        process = self.begin("load", self.path("m"), "--json", "--repeat", "100000", "--quiet", env=env)
-        self.assertTrue(wait_until(lambda: leftover_keys(self.point), 20))
+        process = self.loading(self.registered, "--repeat", "100000", "--quiet", env=env)
         time.sleep(0.3)
         with open(f"/proc/{process.pid}/numa_maps", encoding="utf-8") as lines:
             found = [line.split()[1] for line in lines if "/dev/shm/" in line and "sem." not in line]
@@ -404,8 +404,7 @@ class Ours(OnMount):
 
     @needs_root
     def test_PR_05_a_bell_that_another_user_cuts_off(self):
-        process = self.begin("load", self.path("m"), "--json", "--digest", "--request", "64KiB", "--repeat", "25")
-        self.assertTrue(wait_until(lambda: leftover_keys(self.point), 20))
+        process = self.loading(self.registered, "--digest", "--request", "64KiB", "--repeat", "25")
         child = self.cut_off(0.5)
         document, said = self.end(process)
         self.assertEqual((document["source"]["kind"], said), ("usrbio", ""))
@@ -449,8 +448,7 @@ class Ours(OnMount):
         self.assertFalse(self.left())
 
     def test_doctor_tells_of_the_mount(self):
-        process = self.begin("load", self.path("m"), "--json", "--repeat", "100000", "--quiet")
-        self.assertTrue(wait_until(lambda: leftover_keys(self.point), 20))
+        process = self.loading(self.registered, "--repeat", "100000", "--quiet")
         checks = self.end(self.begin("doctor", "--json"))[0]["checks"]
         process.kill()
         process.communicate()
