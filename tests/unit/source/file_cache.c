@@ -8,14 +8,12 @@ static void direct_reads_leave_the_cache_cold(void)
 {
 	uint64_t bytes = 4u << 20;
 	unsigned char *memory = memory_made(bytes);
-	char *path = file_made(bytes);
 	struct source_object *object;
 
 	need_disk();
 	source_made();
 	lane_made(8);
-	drop(path);
-	object = opened(path);
+	object = opened(cold_file_made(bytes));
 	check(object->offset_align > 1 && object->memory_align > 1);
 	read_all(object, memory);
 	check_int(cached_bytes(object), 0);
@@ -27,14 +25,12 @@ static void fill_reads_through_the_cache(void)
 	const struct source_how how = {.cache = WEIR_CACHE_FILL};
 	uint64_t bytes = 4u << 20;
 	unsigned char *memory = memory_made(bytes);
-	char *path = file_made(bytes);
 	struct source_object *object;
 
 	need_disk();
 	source_made();
 	lane_made(8);
-	drop(path);
-	object = opened_how(path, &how);
+	object = opened_how(cold_file_made(bytes), &how);
 	read_all(object, memory);
 	check_bytes(memory, 0, bytes);
 	check_int(cached_bytes(object), bytes);
@@ -57,12 +53,11 @@ static void touch(const char *path, uint64_t offset, uint64_t length)
 static void way_follows_the_cache(void)
 {
 	uint64_t bytes = 40u << 20, until;
-	char *path = file_made(bytes);
+	char *path = cold_file_made(bytes);
 	struct source_object *object;
 
 	need_disk();
 	source_made();
-	drop(path);
 	touch(path, 6u << 20, 2u << 20);
 	touch(path, (9u << 20) + CELL, 1u << 20);
 	touch(path, 20u << 20, 20u << 20);
@@ -100,14 +95,12 @@ static int cachestat_counted(int fd, struct sys_cache_range *range, struct sys_c
 static void way_past_a_cache_full_of_holes(void)
 {
 	uint64_t bytes = 8u << 20, until;
-	char *path = file_made(bytes);
+	char *path = cold_file_made(bytes);
 	struct source_object *object;
 
 	need_disk();
-	test_sys = *sys_real();
 	test_sys.cachestat = cachestat_counted;
 	source_made();
-	drop(path);
 	for (uint64_t at = 0; at < bytes; at += 8192)
 		touch(path, at, 4096);
 	object = opened(path);
@@ -154,14 +147,12 @@ static int cachestat_refused(int fd, struct sys_cache_range *range, struct sys_c
 static void way_without_cachestat(void)
 {
 	uint64_t bytes = 48u << 20, until;
-	char *path = file_made(bytes);
+	char *path = cold_file_made(bytes);
 	struct source_object *object;
 
 	need_disk();
-	test_sys = *sys_real();
 	test_sys.cachestat = cachestat_refused;
 	source_made();
-	drop(path);
 	touch(path, 16u << 20, 16u << 20);
 	object = opened(path);
 	check_int(way_at(object, 0, &until), WAY_DIRECT);
@@ -203,7 +194,6 @@ static void few_samples_of_a_cold_file(void)
 
 	need_disk();
 	check_int(truncate(path, (off_t)64 * WINDOW), 0);
-	test_sys = *sys_real();
 	test_sys.cachestat = cachestat_refused;
 	test_sys.preadv2 = preadv2_of_the_end;
 	source_made();
@@ -224,7 +214,6 @@ BOTH(nobody_tells_what_is_cached)
 	char *path = file_made(bytes);
 	struct source_object *object;
 
-	test_sys = *sys_real();
 	test_sys.cachestat = cachestat_refused;
 	test_sys.preadv2 = preadv2_refused;
 	source_made();
@@ -242,12 +231,11 @@ BOTH(nobody_tells_what_is_cached)
 BOTH(half_of_a_cached_request_is_gone)
 {
 	unsigned char *memory = memory_made(1u << 20);
-	char *path = file_made(1u << 20);
+	char *path = cold_file_made(1u << 20);
 	struct source_object *object;
 
 	source_made();
 	lane_made(4);
-	drop(path);
 	touch(path, 0, 256 << 10);
 	object = opened(path);
 	check_int(read_range(object, memory, 0, 1u << 20, WAY_BUFFERED), 1u << 20);
@@ -269,7 +257,6 @@ BOTH(ST_26_hints_fail)
 	unsigned char *memory = memory_made(1u << 20);
 	struct source_object *object;
 
-	test_sys = *sys_real();
 	test_sys.fadvise = fadvise_fails;
 	source_made();
 	lane_made(4);

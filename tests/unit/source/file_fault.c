@@ -26,7 +26,6 @@ static void ST_01_ST_02_one_byte_at_a_time(void)
 	struct source_object *object;
 
 	forbid_ring();
-	test_sys = *sys_real();
 	test_sys.preadv2 = preadv2_refused;
 	test_sys.pread = pread_one_byte;
 	source_made();
@@ -78,7 +77,6 @@ static void ST_03_a_bad_block(void)
 	char *path = file_made(200000);
 
 	forbid_ring();
-	test_sys = *sys_real();
 	test_sys.preadv2 = preadv2_bad_block;
 	test_sys.pread = pread_bad_block;
 	source_made();
@@ -124,7 +122,6 @@ static void ST_15_errnos_of_remote_file_systems(void)
 	struct source_object *object;
 
 	forbid_ring();
-	test_sys = *sys_real();
 	source_made();
 	lane_made(2);
 	object = opened(file_made(4096));
@@ -162,7 +159,6 @@ static void ST_16_a_read_that_hangs_is_left_behind(void)
 
 	forbid_ring();
 	check_int(pipe(stuck_pipe), 0);
-	test_sys = *sys_real();
 	test_sys.preadv2 = preadv2_refused;
 	test_sys.pread = pread_stuck;
 	source_made();

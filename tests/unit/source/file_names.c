@@ -53,7 +53,6 @@ static void clones_piece_by_piece(void)
 {
 	struct source_object *from, *to;
 
-	test_sys = *sys_real();
 	test_sys.clone_file = clone_refused;
 	test_sys.copy_file_range = copy_in_pieces;
 	clones();
@@ -83,7 +82,6 @@ static void a_clone_asks_whether_to_go_on(void)
 	const struct source_pace pace = {once, NULL};
 	struct source_object *from, *to;
 
-	test_sys = *sys_real();
 	test_sys.clone_file = clone_refused;
 	test_sys.copy_file_range = copy_in_pieces;
 	source_made();

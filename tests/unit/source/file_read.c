@@ -8,12 +8,11 @@ BOTH(reads_cold_and_warm)
 {
 	uint64_t bytes = (5u << 20) + 12345;
 	unsigned char *memory = memory_made(bytes + 65536);
-	char *path = file_made(bytes);
+	char *path = cold_file_made(bytes);
 	struct source_object *object;
 
 	source_made();
 	lane_made(8);
-	drop(path);
 	object = opened(path);
 	check_int(object->size_bytes, bytes);
 	read_all(object, memory);
@@ -36,15 +35,13 @@ BOTH(many_in_flight)
 		EACH = 65536
 	};
 	unsigned char *memory = memory_made(COUNT * EACH);
-	char *path = file_made(COUNT * EACH);
 	struct request requests[COUNT], extra, *out[5];
 	struct source_object *object;
 	unsigned ended = 0;
 
 	source_made();
 	lane_made(COUNT);
-	drop(path);
-	object = opened(path);
+	object = opened(cold_file_made(COUNT * EACH));
 	for (unsigned i = 0; i < COUNT; i++) {
 		requests[i] = request_of(object, memory + i * EACH, i * EACH, EACH,
 					 i % 3 ? WAY_DIRECT : WAY_BUFFERED);
@@ -68,13 +65,11 @@ BOTH(ST_08_odd_offset_tail_and_address)
 {
 	uint64_t bytes = (1u << 20) + 777;
 	unsigned char *memory = memory_made(4u << 20);
-	char *path = file_made(bytes);
 	struct source_object *object;
 
 	source_made();
 	lane_made(8);
-	drop(path);
-	object = opened(path);
+	object = opened(cold_file_made(bytes));
 	check_int(read_range(object, memory, 1, 100001, WAY_DIRECT), 100001);
 	check_bytes(memory, 1, 100001);
 	check_int(read_range(object, memory + 3, 8192, 8192, WAY_DIRECT), 8192);
@@ -156,7 +151,6 @@ static void simulated_lane_reads_without_a_thread(void)
 	struct request request, *out;
 	struct source_object *object;
 
-	test_sys = *sys_real();
 	test_sys.thread_create = no_thread;
 	source_made();
 	forbid_ring();

@@ -64,14 +64,13 @@ BOTH(ST_07_direct_refused_at_open)
 {
 	uint64_t bytes = 300000, until;
 	unsigned char *memory = memory_made(1u << 20);
-	char *path = file_made(bytes);
+	char *path = cold_file_made(bytes);
 	struct weir_error err = WEIR_ERROR_INIT;
 	struct source_object *object;
 
 	filter_forbid_open_flags(O_DIRECT, EINVAL);
 	source_made();
 	lane_made(4);
-	drop(path);
 	object = opened(path);
 	check_int(object->offset_align, 1);
 	check_int(way_at(object, 3, &until), WAY_BUFFERED);
@@ -98,15 +97,13 @@ BOTH(ST_07_direct_refused_at_read)
 {
 	uint64_t bytes = 300000, until;
 	unsigned char *memory = memory_made(1u << 20);
-	char *path = file_made(bytes);
+	char *path = cold_file_made(bytes);
 	struct source_object *object;
 
 	need_disk();
-	test_sys = *sys_real();
 	test_sys.statx = statx_lies;
 	source_made();
 	lane_made(4);
-	drop(path);
 	object = opened(path);
 	check_int(way_at(object, 0, &until), WAY_DIRECT);
 	log_count = 0;
@@ -134,15 +131,12 @@ BOTH(alignment_not_told)
 {
 	uint64_t bytes = 300000;
 	unsigned char *memory = memory_made(1u << 20);
-	char *path = file_made(bytes);
 	struct source_object *object;
 
-	test_sys = *sys_real();
 	test_sys.statx = statx_silent;
 	source_made();
 	lane_made(4);
-	drop(path);
-	object = opened(path);
+	object = opened(cold_file_made(bytes));
 	check_int(object->offset_align, 4096);
 	check_int(object->memory_align, 4096);
 	read_all(object, memory);
@@ -163,16 +157,13 @@ BOTH(PR_22_no_process_file_system)
 {
 	uint64_t bytes = 300000;
 	unsigned char *memory = memory_made(1u << 20);
-	char *path = file_made(bytes);
 	struct source_object *object;
 
 	need_disk();
-	test_sys = *sys_real();
 	test_sys.openat = openat_without_proc;
 	source_made();
 	lane_made(4);
-	drop(path);
-	object = opened(path);
+	object = opened(cold_file_made(bytes));
 	check(object->offset_align > 1);
 	read_all(object, memory);
 	check_bytes(memory, 0, bytes);

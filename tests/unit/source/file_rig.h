@@ -114,6 +114,14 @@ static inline void drop(const char *path)
 	close(fd);
 }
 
+static inline char *cold_file_made(uint64_t bytes)
+{
+	char *path = file_made(bytes);
+
+	drop(path);
+	return path;
+}
+
 static inline void check_bytes(const unsigned char *at, uint64_t offset, uint64_t count)
 {
 	for (uint64_t i = 0; i < count; i++)
@@ -136,15 +144,18 @@ static inline void on_log(void *arg, int level, const char *line)
 }
 
 static struct log test_log = {.fn = on_log, .level = WEIR_LOG_DEBUG};
-static struct sys test_sys;
+static struct sys test_sys; /* the system's calls, but for those that a case puts there */
 static struct source_env env = {.sys = &test_sys, .log = &test_log};
 static struct source *source;
 static struct source_lane *lane;
 
+__attribute__((constructor)) static void take_real_calls(void)
+{
+	test_sys = *sys_real();
+}
+
 static inline void source_made(void)
 {
-	if (!test_sys.openat)
-		test_sys = *sys_real();
 	test_log.sys = &test_sys;
 	check_int(source_file_create(&env, &source, NULL), 0);
 }

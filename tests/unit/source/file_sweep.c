@@ -63,7 +63,6 @@ static int failing_thread_create(pthread_t *out, const pthread_attr_t *attr, voi
 
 static void every_call_may_fail(void)
 {
-	test_sys = *sys_real();
 	test_sys.openat = failing_openat;
 	test_sys.pread = failing_pread;
 	test_sys.preadv2 = failing_preadv2;

@@ -218,7 +218,6 @@ static int fallocate_unknown(int fd, int mode, off_t off, off_t len)
 
 BOTH(file_systems_that_cannot_reserve)
 {
-	test_sys = *sys_real();
 	test_sys.fallocate = fallocate_unknown;
 	writes_and_commits(100001, WEIR_DURABLE_NO);
 }
