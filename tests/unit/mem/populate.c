@@ -8,6 +8,7 @@
 #include "base/compiler.h"
 #include "base/thread.h"
 #include "lib/check.h"
+#include "lib/fail.h"
 #include "lib/pattern.h"
 
 static struct pool *pool;
@@ -197,22 +198,12 @@ static void what_is_ready_has_no_holes(void)
 
 /* ---- Refusals ---- */
 
-static int no_thread(pthread_t *out, const pthread_attr_t *attr, void *(*run)(void *), void *arg)
-{
-	(void)out;
-	(void)attr;
-	(void)run;
-	(void)arg;
-	return EAGAIN;
-}
-
 static void PR_08_without_a_thread_it_is_done_at_once(void)
 {
-	struct sys sys = *sys_real();
 	struct populate_job job;
 
-	sys.thread_create = no_thread;
-	begin(&sys);
+	begin(fail_sys());
+	fail_call(FAIL_thread_create, 1, FAIL_FROM, EAGAIN);
 	job = take(16 * POOL_UNIT, 0);
 	populate_start(populator, &job);
 	check_int(atomic_load(&job.ready), job.bytes);

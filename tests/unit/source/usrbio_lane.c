@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/size.h"
 #include "lib/check.h"
+#include "lib/fail.h"
 #include "source/usrbio.h"
 
 #define LENGTH 4096
@@ -373,15 +374,6 @@ static void requests_of_which_nothing_settles_are_slept_for_together(void)
 	end();
 }
 
-static int no_thread(pthread_t *out, const pthread_attr_t *attr, void *(*run)(void *), void *arg)
-{
-	(void)out;
-	(void)attr;
-	(void)run;
-	(void)arg;
-	return EAGAIN;
-}
-
 /* Else who opens a file there would wait for a worker that never comes. */
 static void without_a_worker_there_is_no_source(void)
 {
@@ -389,10 +381,9 @@ static void without_a_worker_there_is_no_source(void)
 	struct source *out;
 
 	memset(&rig, 0, sizeof(rig));
-	rig.sys = *sys_real();
-	rig.sys.thread_create = no_thread;
-	rig.env = (struct source_env){&rig.sys, &rig.log};
-	check_int(pool_create(&(struct pool_opts){.sys = &rig.sys}, &rig.pool, NULL), 0);
+	rig.env = (struct source_env){fail_sys(), &rig.log};
+	fail_call(FAIL_thread_create, 1, FAIL_FROM, EAGAIN);
+	check_int(pool_create(&(struct pool_opts){.sys = fail_sys()}, &rig.pool, NULL), 0);
 	check_int(source_usrbio_create(&rig.env,
 				       &(struct source_usrbio_how){.mount = "/mnt",
 								   .pool = rig.pool,
