@@ -23,12 +23,13 @@
 #include "io/usrbio/shm.h"
 #include "io/usrbio/signal.h"
 #include "lib/check.h"
+#include "lib/mount_folder.h"
 
 /* ---- The daemon ---- */
 
 static struct {
 	struct sys sys;
-	char mount[64];
+	char mount[MOUNT_FOLDER_PATH];
 	int shm_dir;
 	struct usrbio_bell_file bell;
 	struct usrbio_shm ring, iov; /* the last that were registered */
@@ -130,20 +131,13 @@ static inline int daemon_futex_wake_op(uint32_t *word, uint32_t operation)
 
 static inline void rig_init(void)
 {
-	char path[128];
-
 	rig.sys = *sys_real();
 	rig.sys.symlinkat = daemon_symlinkat;
 	rig.sys.ioctl = daemon_ioctl;
 	rig.sys.now_ns = daemon_now_ns;
 	rig.sys.futex = daemon_futex;
 	rig.sys.futex_wake_op = daemon_futex_wake_op;
-	strcpy(rig.mount, "/tmp/weir-mount-XXXXXX");
-	check(mkdtemp(rig.mount));
-	snprintf(path, sizeof(path), "%s/3fs-virt", rig.mount);
-	check_int(mkdir(path, 0700), 0);
-	strcat(path, "/iovs");
-	check_int(mkdir(path, 0700), 0);
+	mount_folder_make(rig.mount);
 	rig.shm_dir = usrbio_shm_dir(sys_real());
 	check_int(usrbio_bell_create(sys_real(), rig.shm_dir, &rig.bell, NULL), 0);
 	point_bells();
@@ -151,14 +145,11 @@ static inline void rig_init(void)
 
 static inline void rig_fini(void)
 {
-	char command[128];
-
 	usrbio_shm_unmap(sys_real(), &rig.ring);
 	usrbio_shm_unmap(sys_real(), &rig.iov);
 	usrbio_bell_unlink(sys_real(), rig.shm_dir, &rig.bell);
 	usrbio_bell_close(sys_real(), &rig.bell);
-	snprintf(command, sizeof(command), "rm -rf %s", rig.mount);
-	check_int(system(command), 0);
+	mount_folder_remove(rig.mount);
 	close(rig.shm_dir);
 }
 

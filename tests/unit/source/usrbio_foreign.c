@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/size.h"
 #include "lib/check.h"
+#include "lib/mount_folder.h"
 #include "source/usrbio_driver.h"
 #include "source/usrbio_vendor.h"
 
@@ -23,7 +24,7 @@
 
 static struct {
 	struct sys sys;
-	char mount[64];
+	char mount[MOUNT_FOLDER_PATH];
 	_Atomic int health; /* an errno of the magic ioctl, or 0 */
 	struct usrbio_session *session;
 	struct driver *driver;
@@ -148,18 +149,10 @@ static void begin(void)
 						  .wait_for_ios = wait_for_ios};
 	const struct usrbio_ring_opts opts = {
 		.entries = ENTRIES, .for_read = true, .depth = -2, .node = 3};
-	char path[128];
 
 	rig.sys = *sys_real();
 	rig.sys.ioctl = daemon_ioctl;
-	snprintf(rig.mount, sizeof(rig.mount), "/tmp/weir-foreign-XXXXXX");
-	check(mkdtemp(rig.mount));
-	for (int i = 0; i < 2; i++) {
-		snprintf(path, sizeof(path), "%s/3fs-virt%s", rig.mount, i ? "/iovs" : "");
-		check_int(mkdir(path, 0700), 0);
-	}
-	snprintf(path, sizeof(path), "%s/3fs-virt/iovs/submit-ios", rig.mount);
-	check_int(symlink("/dev/shm/sem.none", path), 0);
+	mount_folder_make(rig.mount);
 	check_int(usrbio_session_get(&rig.sys, rig.mount, &rig.session, NULL), 0);
 	check_int(driver_foreign(&rig.sys, "/made/up.so", &calls, &rig.driver, NULL), 0);
 	check_str(rig.driver->library, "/made/up.so");

@@ -15,6 +15,7 @@
 #include "base/size.h"
 #include "lib/check.h"
 #include "lib/fail.h"
+#include "lib/mount_folder.h"
 #include "source/usrbio.h"
 
 #define LENGTH 4096
@@ -23,7 +24,7 @@ static struct {
 	struct sys sys;
 	struct log log;
 	struct source_env env;
-	char mount[64];
+	char mount[MOUNT_FOLDER_PATH];
 	struct usrbio_session *session;
 	struct pool *pool;
 	struct source *source;
@@ -188,20 +189,12 @@ static void connect_to_daemon(uint32_t epoch)
 static void begin(void)
 {
 	const struct lane_how how = {.depth = 4};
-	char path[128];
 
 	rig.sys = *sys_real();
 	rig.sys.ioctl = daemon_ioctl;
 	rig.sys.symlinkat = daemon_symlinkat;
 	rig.env = (struct source_env){&rig.sys, &rig.log};
-	snprintf(rig.mount, sizeof(rig.mount), "/tmp/weir-lane-XXXXXX");
-	check(mkdtemp(rig.mount));
-	for (int i = 0; i < 2; i++) {
-		snprintf(path, sizeof(path), "%s/3fs-virt%s", rig.mount, i ? "/iovs" : "");
-		check_int(mkdir(path, 0700), 0);
-	}
-	snprintf(path, sizeof(path), "%s/3fs-virt/iovs/submit-ios", rig.mount);
-	check_int(symlink("/dev/shm/sem.none", path), 0);
+	mount_folder_make(rig.mount);
 	check_int(usrbio_session_get(&rig.sys, rig.mount, &rig.session, NULL), 0);
 	check_int(
 		pool_create(&(struct pool_opts){.sys = &rig.sys, .shared = true}, &rig.pool, NULL),
@@ -220,16 +213,13 @@ static void begin(void)
 
 static void end(void)
 {
-	char command[128];
-
 	usrbio_lane_destroy(rig.lane);
 	atomic_store(&rig.slow, false);
 	rig.source->ops->destroy(rig.source);
 	check_int(atomic_load(&rig.rings), 0);
 	usrbio_session_put(rig.session);
 	pool_unref(rig.pool);
-	snprintf(command, sizeof(command), "rm -r %s", rig.mount);
-	check_int(system(command), 0);
+	mount_folder_remove(rig.mount);
 }
 
 static void ask_for(struct request *request, bool interim)
