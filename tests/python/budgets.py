@@ -4,11 +4,24 @@
 import asyncio
 import weakref
 
+import files
+import pytest
+
 import weir
 import weir.aio
 
 MIB = 1 << 20
 BUDGET = 4 * MIB
+
+
+def written(path):
+    """A file of 24 tensors of a MiB, each full of its number."""
+    files.write(path, {f"t{n}": ("U8", (MIB,), bytes([n]) * MIB) for n in range(24)})
+    return path
+
+
+def complete(seen):
+    return seen == {f"t{n}": n for n in range(24)}
 
 
 class Meter:
@@ -48,6 +61,9 @@ def in_a_loop(use, path, **options):
                 del array
 
     asyncio.run(main())
+
+
+EACH = pytest.mark.parametrize("stream", [at_once, in_a_loop])
 
 
 class Reads:

@@ -3,31 +3,22 @@
 
 import asyncio
 
-import files
 import pytest
-from budgets import BUDGET, MIB, Keeps, Meter, Reads, at_once, in_a_loop
+from budgets import BUDGET, EACH, MIB, Keeps, Meter, Reads, at_once, complete, written
 
 import weir
 import weir.aio
 from weir.frameworks import numpy as adapter
 
-EACH = pytest.mark.parametrize("stream", [at_once, in_a_loop])
-
 
 @pytest.fixture
 def path(tmp_path):
-    path = tmp_path / "m.safetensors"
-    files.write(path, {f"t{n}": ("U8", (MIB,), bytes([n]) * MIB) for n in range(24)})
-    return path
+    return written(tmp_path / "m.safetensors")
 
 
 @pytest.fixture
 def meter(monkeypatch):
     return Meter(monkeypatch, adapter.Adapter)
-
-
-def complete(seen):
-    return seen == {f"t{n}": n for n in range(24)}
 
 
 @EACH
