@@ -13,9 +13,8 @@
 
 #include <errno.h>
 
-#include "fuzz.h"
+#include "usrbio_words.h"
 
-#define ORDER_BYTES  5
 #define ENTRIES_MAX  80
 #define REQUESTS_MAX 4096
 
@@ -40,23 +39,6 @@ struct run {
 static uint64_t length_of(uint64_t userdata)
 {
 	return userdata % 7 * 1000 + 1;
-}
-
-static void write_marker(struct run *run, unsigned where, uint32_t value)
-{
-	int32_t marker = (int32_t)value;
-
-	if (where & 4)
-		marker = (int32_t)(value % (uint32_t)(run->client.view.places + 2)) - 1;
-	memcpy(run->memory + where % 4 * 4, &marker, 4);
-}
-
-static void write_word(struct run *run, unsigned where, uint32_t value)
-{
-	uint64_t at = (uint64_t)(value >> 8) % (run->bytes / 4) * 4;
-	uint32_t word = (value & 1) ? where * 0x01010101u : where;
-
-	memcpy(run->memory + at, &word, 4);
 }
 
 /* A completion as an honest server writes it, but for what the bits say. */
@@ -118,10 +100,10 @@ static void obey(struct run *run, const uint8_t *order)
 	memcpy(&value, order + 1, sizeof(value));
 	switch (order[0] % ORDERS) {
 	case WRITE_MARKER:
-		write_marker(run, order[0] / ORDERS, value);
+		write_marker(run->memory, &run->client.view, order[0] / ORDERS, value);
 		break;
 	case WRITE_WORD:
-		write_word(run, order[0] / ORDERS, value);
+		write_word(run->memory, run->bytes, order[0] / ORDERS, value);
 		break;
 	case ANSWER:
 		answer(run, order[0] / ORDERS, value);

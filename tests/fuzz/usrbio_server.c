@@ -15,9 +15,8 @@
 
 #include <errno.h>
 
-#include "fuzz.h"
+#include "usrbio_words.h"
 
-#define ORDER_BYTES 5
 #define ENTRIES_MAX 16
 
 enum order {
@@ -36,24 +35,6 @@ struct run {
 	struct usrbio_claim held[ENTRIES_MAX];
 	int count; /* of held */
 };
-
-/* Markers mostly near the ring's bounds, where it is interesting. */
-static void write_marker(struct run *run, unsigned where, uint32_t value)
-{
-	int32_t marker = (int32_t)value;
-
-	if (where & 4)
-		marker = (int32_t)(value % (uint32_t)(run->server.view.places + 2)) - 1;
-	memcpy(run->memory + where % 4 * 4, &marker, 4);
-}
-
-static void write_word(struct run *run, unsigned where, uint32_t value)
-{
-	uint64_t at = (uint64_t)(value >> 8) % (run->server.bytes / 4) * 4;
-	uint32_t word = (value & 1) ? where * 0x01010101u : where;
-
-	memcpy(run->memory + at, &word, 4);
-}
 
 static void claim(struct run *run, unsigned most)
 {
@@ -115,10 +96,10 @@ static void obey(struct run *run, const uint8_t *order)
 	memcpy(&value, order + 1, sizeof(value));
 	switch (order[0] % ORDERS) {
 	case WRITE_MARKER:
-		write_marker(run, order[0] / ORDERS, value);
+		write_marker(run->memory, &run->server.view, order[0] / ORDERS, value);
 		break;
 	case WRITE_WORD:
-		write_word(run, order[0] / ORDERS, value);
+		write_word(run->memory, run->server.bytes, order[0] / ORDERS, value);
 		break;
 	case CLAIM:
 		claim(run, order[1]);
