@@ -5,8 +5,8 @@
  *	ring-client -L LIBRARY -m MOUNT -S PID [-b BLOCK] [-q DEPTH] [-r] [FILE [OFFSET [LENGTH]]]
  *
  * The same blocks into shared memory, read from a file of MOUNT through the C interface of 3FS: LIBRARY is
- * weir's libhf3fs_api_shared.so or any other with that interface, so two can be compared.  The processor time is that
- * of this process and, as "server_cpu_seconds", that of the daemon PID.
+ * weir's libhf3fs_api_shared.so or any other with that interface, so two can be compared.  The
+ * processor time is that of this process and, as "server_cpu_seconds", that of the daemon PID.
  */
 #include <dirent.h>
 #include <dlfcn.h>

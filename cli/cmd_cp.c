@@ -97,8 +97,8 @@ static const struct copy *take(struct cp *cp)
 }
 
 /*
- * There are too few descriptors for so many copies at once: this one is left to the others, and its thread is
- * over.  The last thread tries once more, by itself.  False: that has not helped.
+ * There are too few descriptors for so many copies at once: this one is left to the others, and its
+ * thread is over.  The last thread tries once more, by itself.  False: that has not helped.
  */
 static bool put_back(struct cp *cp, const struct copy *copy, bool *over)
 {

@@ -3,8 +3,8 @@
  * Any library with the C interface of 3FS's ring client, opened at run time: the vendor's, or ours.
  *
  * Its structures are opaque here but for the few members that are read, at the offsets that the interface
- * fixes.  The library is never closed: the vendor's has threads.  That one sizes a table by the hard limit of
- * descriptors, so above 2^24 it is refused.
+ * fixes.  The library is never closed: the vendor's has threads.  That one sizes a table by the
+ * hard limit of descriptors, so above 2^24 it is refused.
  */
 #include <dlfcn.h>
 #include <errno.h>

@@ -31,8 +31,8 @@ static void wait_for_end(const struct mount *mount, const struct life *life)
 }
 
 /*
- * Signals and `weir umount` end it from outside: the guard unmounts, and the session notices.  Where the guard
- * has gone the life ends by itself.
+ * Signals and `weir umount` end it from outside: the guard unmounts, and the session notices.
+ * Where the guard has gone the life ends by itself.
  */
 static int serve(const struct options *options, struct life *life)
 {

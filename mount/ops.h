@@ -84,8 +84,8 @@ void ops_ioctl(fuse_req_t req, fuse_ino_t node, unsigned command, void *arg,
 	       size_t out_bytes);
 
 /*
- * ops_ioctl_names.c: ioctls that change names, by the caller's own rights: 0 or an errno.  in: as many bytes
- * as the command's number says.
+ * ops_ioctl_names.c: ioctls that change names, by the caller's own rights: 0 or an errno.  in: as
+ * many bytes as the command's number says.
  */
 int ops_ioctl_names(fuse_req_t req, fuse_ino_t node, unsigned command, const void *in);
 

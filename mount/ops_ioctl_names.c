@@ -2,10 +2,11 @@
 /*
  * Ioctls that change names: HARDLINK, MOVE, REMOVE, RECURSIVE_RM.
  *
- * They name directories by number, so the kernel has checked nothing but that the caller has the file or the
- * directory open that it asks on.  What the caller may is decided here, by the kernel beneath: each call on names is made
- * with the caller's user and group, and without the daemon's privileges.  And since a number leads into
- * directories past those above them, the way down to each has to be open to the caller as well.
+ * They name directories by number, so the kernel has checked nothing but that the caller has the
+ * file or the directory open that it asks on.  What the caller may is decided here, by the kernel
+ * beneath: each call on names is made with the caller's user and group, and without the daemon's
+ * privileges.  And since a number leads into directories past those above them, the way down to
+ * each has to be open to the caller as well.
  *
  * The caller's further groups are not known here: what only they would allow is EACCES.  (The same
  * by the calls of POSIX is checked by the kernel, which knows them.)

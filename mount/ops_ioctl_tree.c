@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Removing a directory with all that is in it, without recursion: the way down is a list of open directories, of a
- * length that is bounded.  Somebody else may add to them and take away meanwhile: what is gone is gone,
- * and what came is removed as well, as far as that has an end.
+ * Removing a directory with all that is in it, without recursion: the way down is a list of open
+ * directories, of a length that is bounded.  Somebody else may add to them and take away meanwhile:
+ * what is gone is gone, and what came is removed as well, as far as that has an end.
  */
 #include <dirent.h>
 #include <errno.h>

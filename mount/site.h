@@ -24,8 +24,9 @@ bool site_find(const char *path, struct site *out);
 /*
  * Makes DIR ready: a dead mount of ours there is detached; anything that would be hidden, or is
  * no directory, is refused with what to do about it.  source_fd: what will be mounted.  *path: the
- * absolute path, allocated; NULL for "/dev/fd/N".  Nobody else who asks here mounts there until the claim is given
- * up, in any case: two that begin together would both find it empty.  -1: there is none.
+ * absolute path, allocated; NULL for "/dev/fd/N".  Nobody else who asks here mounts there until the
+ * claim is given up, in any case: two that begin together would both find it empty.  -1: there is
+ * none.
  */
 int site_prepare(const char *dir, const char *source, bool nonempty, struct log *log, char **path,
 		 int *claim, struct weir_error *err);

@@ -5,8 +5,8 @@
  *	bounce [COUNT]
  *
  * One process posts and waits, the other waits and posts: what it costs to ask another process for
- * anything and to sleep until it answers.  The latency of a ring is held against it.  Prints a line of JSON:
- * the median and the 99th percentile of COUNT round trips, and the processor time of one.
+ * anything and to sleep until it answers.  The latency of a ring is held against it.  Prints a line
+ * of JSON: the median and the 99th percentile of COUNT round trips, and the processor time of one.
  */
 #include <errno.h>
 #include <semaphore.h>

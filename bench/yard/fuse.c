@@ -6,8 +6,8 @@
  *
  * What a ring server is held against where there are no rings: a server on the raw device, without any
  * library, that answers reads of one file past the page cache on both sides, and a client process that
- * reads COUNT blocks of it (from its start again, where it ends) with so many threads.  Needs the right to mount.
- * Prints a line of JSON; the processor time is that of both processes.
+ * reads COUNT blocks of it (from its start again, where it ends) with so many threads.  Needs the
+ * right to mount.  Prints a line of JSON; the processor time is that of both processes.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How this library is told from the vendor's, which has the same name and the same symbols: by an ELF note of
- * owner "weir".  Who looks for the vendor's library reads the file's notes before it loads anything.
+ * How this library is told from the vendor's, which has the same name and the same symbols: by an
+ * ELF note of owner "weir".  Who looks for the vendor's library reads the file's notes before it
+ * loads anything.
  */
 #include <stdint.h>
 

@@ -53,12 +53,12 @@ struct weir_ctx_opts {
 	int cufile;    /* enum weir_cufile */
 
 	/*
-	 * Kept memory that stays pinned and known to the kernel from its second use on, so that a direct read
-	 * into it costs a quarter less of the processor's time; 0: none, UINT64_MAX: all.  It wants io_uring
-	 * and, of the system, CAP_IPC_LOCK or a limit of locked memory (RLIMIT_MEMLOCK) of that size; where
-	 * the kernel refuses, reads go on without (pins_refused of the counters).  The price: pinned pages
-	 * neither move nor swap, and fork() copies them at once, half a second a GiB.  Memory of the
-	 * caller's is never pinned.
+	 * Kept memory that stays pinned and known to the kernel from its second use on, so that a
+	 * direct read into it costs a quarter less of the processor's time; 0: none, UINT64_MAX:
+	 * all.  It wants io_uring and, of the system, CAP_IPC_LOCK or a limit of locked memory
+	 * (RLIMIT_MEMLOCK) of that size; where the kernel refuses, reads go on without
+	 * (pins_refused of the counters).  The price: pinned pages neither move nor swap, and fork()
+	 * copies them at once, half a second a GiB.  Memory of the caller's is never pinned.
 	 */
 	uint64_t pin_bytes;
 };

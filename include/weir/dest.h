@@ -60,9 +60,9 @@ WEIR_API struct weir_dest weir_dest_cuda(int device, void *memory, uint64_t size
 struct weir_ctx;
 
 /*
- * Memory of a kind that nobody said: a CUDA device's, or else the host's.  The driver is asked where this process
- * has it open; where it has not, there is no memory of a device.  stream: as above.  Pinned memory counts
- * as the host's.
+ * Memory of a kind that nobody said: a CUDA device's, or else the host's.  The driver is asked
+ * where this process has it open; where it has not, there is no memory of a device.  stream: as
+ * above.  Pinned memory counts as the host's.
  */
 WEIR_API int weir_dest_find(struct weir_ctx *ctx, void *memory, uint64_t size_bytes, void *stream,
 			    struct weir_dest *out, struct weir_error *err);

@@ -76,9 +76,10 @@ WEIR_API uint64_t weir_object_size(const struct weir_object *object);
 WEIR_API const char *weir_object_scheme(const struct weir_object *object);
 
 /*
- * Does the URI by which it was opened still lead to it, as far as the kernel knows by itself?  1: it does, and
- * nothing is known of a change; 0: it does not, or a disk or a server would have to be asked.  Never blocks.  What a
- * server alone knows of a change is seen when the object is read (WEIR_CHANGED, WEIR_TRUNCATED).
+ * Does the URI by which it was opened still lead to it, as far as the kernel knows by itself?  1:
+ * it does, and nothing is known of a change; 0: it does not, or a disk or a server would have to be
+ * asked.  Never blocks.  What a server alone knows of a change is seen when the object is read
+ * (WEIR_CHANGED, WEIR_TRUNCATED).
  */
 WEIR_API int weir_object_in_place(const struct weir_object *object);
 
@@ -143,8 +144,9 @@ enum weir_durability {
  * weir_object_create() - start writing an object
  *
  * The bytes go to a temporary name beside the final one (mode 0600 & ~umask until the commit gives it
- * that of the options & ~umask); the object appears under its name, whole, at the commit.  size_bytes is what it will
- * hold.  Directories above are not made.  Write with weir_plan_write() (weir/plan.h).
+ * that of the options & ~umask); the object appears under its name, whole, at the commit.
+ * size_bytes is what it will hold.  Directories above are not made.  Write with weir_plan_write()
+ * (weir/plan.h).
  */
 WEIR_API int weir_object_create(struct weir_ctx *ctx, const char *uri, uint64_t size_bytes,
 				const struct weir_object_opts *opts, struct weir_object **out,

@@ -10,8 +10,9 @@
  * A client who writes while the mark is there has written before that last look; one who writes later finds
  * no mark, and posts.  Clients who know no marks post always, which is a look each time as ever.
  *
- * A ring that is full (gather.c) keeps its mark while the server sleeps: what it asks for meanwhile would only
- * wait behind what is under way already, so it is looked at when the next ends come, or at the next look.
+ * A ring that is full (gather.c) keeps its mark while the server sleeps: what it asks for meanwhile
+ * would only wait behind what is under way already, so it is looked at when the next ends come, or
+ * at the next look.
  */
 #include "mount/rings/server.h"
 

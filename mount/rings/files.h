@@ -24,8 +24,8 @@ struct files;
  * files_put().  *fd is for SEEK_DATA and SEEK_HOLE, borrowed as long as the object is; -1 where there is
  * none.
  *
- * files_find() never waits: EAGAIN where it is allowed, but has to be opened first.  files_get() opens it, and
- * files_put() may close it: both may wait for storage for ever.
+ * files_find() never waits: EAGAIN where it is allowed, but has to be opened first.  files_get()
+ * opens it, and files_put() may close it: both may wait for storage for ever.
  */
 int files_find(struct files *files, uid_t uid, uint64_t ino, bool write,
 	       struct weir_object **object, int *fd);

@@ -5,7 +5,8 @@
  * A post may cost two system calls, one of ours and one of the client, who has slept.  So a ring with more
  * under way gets its post when some results have come together, or when the server has nothing else to do
  * (one with many small ones under way some microseconds later), or before the last turn of many; one with
- * nothing under way gets it at once, and so does one with many large ones: those have come together already.
+ * nothing under way gets it at once, and so does one with many large ones: those have come together
+ * already.
  *
  * Files that were written to are reported before a completion of theirs can be seen: a client that stats
  * after it must not be told the old length.

@@ -58,7 +58,8 @@ struct virt_opts {
 
 	/*
 	 * A name is gone that nobody unlinked (its process died, its ring broke, another name of it was
-	 * unlinked): the kernel may still cache it for its time-out.  Called by a thread of ours, with no lock held; NULL: not wanted.
+	 * unlinked): the kernel may still cache it for its time-out.  Called by a thread of ours,
+	 * with no lock held; NULL: not wanted.
 	 */
 	void (*name_gone)(void *arg, uint64_t parent, const char *name);
 	void *name_gone_arg;

@@ -3,8 +3,8 @@
  * Requests whose file is being opened.
  *
  * They have their places, and count as under way, but nothing has been asked for them yet: so they can
- * be given up at any time.  That is done for a client that is dead, for a ring that is, when opening takes longer
- * than the limit (-ETIMEDOUT), and when the server ends.
+ * be given up at any time.  That is done for a client that is dead, for a ring that is, when
+ * opening takes longer than the limit (-ETIMEDOUT), and when the server ends.
  */
 #include <errno.h>
 

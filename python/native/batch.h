@@ -34,7 +34,8 @@ void batch_leave_behind(struct batch *batch);
 
 /*
  * One more extent.  `into` is None, a writable buffer, (address, length, owner), or for memory of a CUDA
- * device (address, length, owner, device, stream), or the number of such a device: weir allocates there.  The last one can be taken back, where the plan did not want it.
+ * device (address, length, owner, device, stream), or the number of such a device: weir allocates
+ * there.  The last one can be taken back, where the plan did not want it.
  */
 bool batch_add(struct batch *batch, PyObject *tag, PyObject *into, bool readable_is_enough,
 	       struct weir_dest *dest, uint64_t *number);

@@ -135,8 +135,9 @@ struct weir_object_opts reader_object_opts(const struct reader_call *call);
 int reader_file_get(struct reader_call *call, const char *path, struct reader_file **out);
 
 /*
- * The same without waiting for anybody: NULL where the kernel does not know by itself that the path means it
- * still.  Where reading it then fails because it changed, reader_file_get() says what the path means.
+ * The same without waiting for anybody: NULL where the kernel does not know by itself that the path
+ * means it still.  Where reading it then fails because it changed, reader_file_get() says what the
+ * path means.
  */
 struct reader_file *reader_file_here(struct reader_call *call, const char *path);
 void reader_file_put(struct reader *reader, struct reader_file *file);

@@ -7,8 +7,9 @@
  * before; then bytes of another version would be read with the wrong header, and that is an error.
  * A path that is gone still means the file that it was.
  *
- * The look is a helper thread's, for it may hang with a server.  Where the kernel knows by itself that the path leads there
- * still a read begins without it, and is made again behind one if the file turns out to be another.
+ * The look is a helper thread's, for it may hang with a server.  Where the kernel knows by itself
+ * that the path leads there still a read begins without it, and is made again behind one if the
+ * file turns out to be another.
  */
 #include <errno.h>
 #include <poll.h>

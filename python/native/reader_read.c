@@ -52,8 +52,8 @@ struct reading {
 };
 
 /*
- * Starts the plan's transfer where it can be cancelled; takes the plan over in any case.  request_bytes: 0: as
- * the engine thinks best.
+ * Starts the plan's transfer where it can be cancelled; takes the plan over in any case.
+ * request_bytes: 0: as the engine thinks best.
  */
 static int start(struct reader_call *call, struct weir_plan *plan, uint64_t request_bytes,
 		 struct reading *out)
@@ -172,8 +172,9 @@ static bool is_by_rings(const struct weir_object *object)
 }
 
 /*
- * An address is a number that somebody took for one: where nothing is mapped, an error is better than a signal when
- * the bytes are copied.  The call walks the table of mappings and does nothing else.
+ * An address is a number that somebody took for one: where nothing is mapped, an error is better
+ * than a signal when the bytes are copied.  The call walks the table of mappings and does nothing
+ * else.
  */
 static bool is_mapped(void *memory, uint64_t length)
 {
@@ -285,8 +286,8 @@ static int read_file(struct reader_call *call, const struct reader_file *file,
 }
 
 /*
- * May it be read before anybody was asked what the path means?  Nothing may be written that the caller must not
- * see if the answer is another: rings fill with zeros what a file has no more.
+ * May it be read before anybody was asked what the path means?  Nothing may be written that the
+ * caller must not see if the answer is another: rings fill with zeros what a file has no more.
  */
 static bool can_begin(const struct reader_file *file, const struct reader_range *range)
 {

@@ -8,10 +8,10 @@
  *	ioring.c  rings: make, prepare, submit, end
  *	wait.c    what became of requests
  *
- * It is the Python face of compat/hf3fs/hf3fs_usrbio.h, whose objects are linked in, and sees nothing else of
- * the tree.  The objects' fields belong to whoever has the interpreter lock; the library is called
- * without it, and for a ring by one thread at a time on either side, as it wants.  Importing the module
- * starts nothing and opens nothing.
+ * It is the Python face of compat/hf3fs/hf3fs_usrbio.h, whose objects are linked in, and sees
+ * nothing else of the tree.  The objects' fields belong to whoever has the interpreter lock; the
+ * library is called without it, and for a ring by one thread at a time on either side, as it wants.
+ * Importing the module starts nothing and opens nothing.
  */
 #ifndef PYTHON_RING_RING_H
 #define PYTHON_RING_RING_H

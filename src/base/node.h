@@ -2,8 +2,9 @@
 /*
  * From which NUMA node memory comes.
  *
- * A machine with one node has nothing to choose, and no call is made there on weir's own account.  What a caller names
- * is asked of the kernel as it stands.  A kernel that refuses is no error: placement is a wish.
+ * A machine with one node has nothing to choose, and no call is made there on weir's own account.
+ * What a caller names is asked of the kernel as it stands.  A kernel that refuses is no error:
+ * placement is a wish.
  */
 #ifndef BASE_NODE_H
 #define BASE_NODE_H

@@ -12,8 +12,8 @@
 #include "weir/context.h"
 
 /*
- * WEIR_BUDGET gives a budget where the caller gave none, and WEIR_CUFILE a choice; WEIR_DEBUG (any list of areas) raises the log
- * level, and to standard error where the program does not listen.
+ * WEIR_BUDGET gives a budget where the caller gave none, and WEIR_CUFILE a choice; WEIR_DEBUG (any
+ * list of areas) raises the log level, and to standard error where the program does not listen.
  */
 int environment_read(struct weir_ctx_opts *opts, struct log *log, struct weir_error *err);
 

@@ -3,7 +3,8 @@
  * Ios cut into requests, and what comes of them.
  *
  * The ios that wait take turns, a few requests each, and one of which a quarter of all that may fly
- * does fly rests, so that a long one does not hold up those behind it.  How a range is moved is decided as it is cut:
+ * does fly rests, so that a long one does not hold up those behind it.  How a range is moved is
+ * decided as it is cut:
  *
  *	|head|      body      |tail|
  *	  |         |            '--- through the page cache: less than a block

@@ -3,8 +3,9 @@
  * Which source a URI is served by.
  *
  * A scheme says it; a plain path is the file source's unless it lies on a 3FS mount that takes rings.  To
- * see that costs one statfs for each open (of many in one directory: engine/object_dir.c); only a path on a FUSE file system is looked for among the mounts,
- * once for each directory.  "3fs:///path" demands rings, "file:///path" forbids them.
+ * see that costs one statfs for each open (of many in one directory: engine/object_dir.c); only a
+ * path on a FUSE file system is looked for among the mounts, once for each directory.
+ * "3fs:///path" demands rings, "file:///path" forbids them.
  */
 #ifndef ENGINE_ROUTE_H
 #define ENGINE_ROUTE_H

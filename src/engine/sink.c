@@ -6,8 +6,9 @@
 #include "base/size.h"
 
 /*
- * That much flies, or some requests: what serves them is busy, and others need not wait long behind it.  How many
- * is found out: twice as many where a full set came back soon, half where it took long.
+ * That much flies, or some requests: what serves them is busy, and others need not wait long behind
+ * it.  How many is found out: twice as many where a full set came back soon, half where it took
+ * long.
  */
 #define FLYING_BYTES (64 * MIB)
 #define FLYING_LEAST 2u

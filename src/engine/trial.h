@@ -5,10 +5,10 @@
  *	way 0   |warm up|  counted  |rest|
  *	way 1                            |warm up|  counted  |rest|  the verdict
  *
- * All of it happens in one transfer, whose first bytes go the first way.  A leg is timed from the end of its
- * first counted request to that of its last; the lanes stay full before and behind, so that neither is
- * measured while it starts.  The second way has to be faster by a margin.  The verdict holds for a while, and
- * then the next transfer tries again.
+ * All of it happens in one transfer, whose first bytes go the first way.  A leg is timed from the
+ * end of its first counted request to that of its last; the lanes stay full before and behind, so
+ * that neither is measured while it starts.  The second way has to be faster by a margin.  The
+ * verdict holds for a while, and then the next transfer tries again.
  *
  * Times are told by the caller, who holds a lock.
  */

@@ -7,8 +7,8 @@
  * since its version 1.0.  A library that is opened is never closed: it has threads of its own.
  *
  * What the library says of itself may be less than it sounds: where the kernel's half (nvidia-fs) is not
- * loaded, or a file system is none of those it knows, it reads into memory of the host and copies, and calls
- * that its compatibility mode.  cufile_is_direct() and cufile_serves() tell that apart.
+ * loaded, or a file system is none of those it knows, it reads into memory of the host and copies,
+ * and calls that its compatibility mode.  cufile_is_direct() and cufile_serves() tell that apart.
  *
  * Its calls block, and cannot be called back; who makes them, and when, is the engine's (engine/canal.h).
  */

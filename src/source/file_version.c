@@ -224,8 +224,8 @@ int file_check(struct source_object *object, struct weir_error *err)
 #define VERSION_MASK (STATX_INO | STATX_SIZE | STATX_MTIME | STATX_CTIME)
 
 /*
- * What the kernel remembers.  Asked for the number alone it asks no server, and tells the rest all the same, but for
- * file systems of its own: of these the rest may be asked for.
+ * What the kernel remembers.  Asked for the number alone it asks no server, and tells the rest all
+ * the same, but for file systems of its own: of these the rest may be asked for.
  */
 static bool recall(const struct sys *sys, int fd, struct file_version *out)
 {

@@ -6,9 +6,9 @@
  *	                \--------------> abort, close: removed
  *
  * The temporary is ours alone (0600, made exclusively) until it is whole.  The mode that it gets then
- * is 0666, or what was asked for, as the umask, the directory's default ACL and the mount would have it; that is not computed
- * but looked at, on an empty file made and removed for it: the umask can be read only by changing it,
- * under the feet of other threads.
+ * is 0666, or what was asked for, as the umask, the directory's default ACL and the mount would
+ * have it; that is not computed but looked at, on an empty file made and removed for it: the umask
+ * can be read only by changing it, under the feet of other threads.
  *
  * What is killed leaves a file named .weir-* behind, which nobody takes for a finished one.
  */

@@ -260,8 +260,8 @@ struct source_ops {
 	bool (*lane_listen)(struct source_lane *lane, const struct bell *bell);
 
 	/*
-	 * From now on a reap that waits may do it for so many ends together, or until its deadline; the bell
-	 * ends it as ever, a wake need not.  On the driving thread.  NULL: never.
+	 * From now on a reap that waits may do it for so many ends together, or until its deadline;
+	 * the bell ends it as ever, a wake need not.  On the driving thread.  NULL: never.
 	 */
 	void (*lane_gather)(struct source_lane *lane, uint32_t least);
 

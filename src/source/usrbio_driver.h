@@ -3,10 +3,10 @@
  * Who drives the rings of a mount: weir's own client (usrbio_native.c), or a library that was loaded, with
  * the vendor's C interface (usrbio_foreign.c).
  *
- * A driver puts requests into rings and takes completions out.  What it is not: who the mount belongs to, which
- * memory is registered and which files are open, is the source's with either, and the session (its
- * registrar, its prober) is weir's own.  So the names of buffers are made in one way, and a library is
- * handed memory that is registered already.
+ * A driver puts requests into rings and takes completions out.  What it is not: who the mount
+ * belongs to, which memory is registered and which files are open, is the source's with either, and
+ * the session (its registrar, its prober) is weir's own.  So the names of buffers are made in one
+ * way, and a library is handed memory that is registered already.
  *
  * Threads: one makes and ends rings, adds and removes files (the worker, which may hang on the mount);
  * one puts in and collects.  wake() is anybody's.
@@ -64,7 +64,8 @@ struct driver_ops {
 
 	/*
 	 * Takes up to max completions; waits until the deadline (0: does not) for one, and may as well wait
-	 * for `least` of them.  0 or fewer than that where it was woken.  -ENOTCONN, -EPROTO: the ring is of no more use, and what flies in it is lost.
+	 * for `least` of them.  0 or fewer than that where it was woken.  -ENOTCONN, -EPROTO: the
+	 * ring is of no more use, and what flies in it is lost.
 	 */
 	int (*wait)(struct driver_ring *ring, struct usrbio_cqe *out, int max, int least,
 		    int64_t deadline_ns);
@@ -80,7 +81,8 @@ struct driver *driver_native(void);
 
 /*
  * The vendor's library, found in these places: an error that says what to do where there is none that can
- * be used.  Where the limit of descriptors alone forbids to load it, the log says so and the driver is weir's.
+ * be used.  Where the limit of descriptors alone forbids to load it, the log says so and the driver
+ * is weir's.
  */
 must_use int driver_vendor(const struct sys *sys, struct log *log,
 			   const struct usrbio_vendor_places *places, struct driver **out,

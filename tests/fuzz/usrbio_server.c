@@ -2,9 +2,10 @@
 /*
  * Fuzzing the server's end of a ring: the input is a client, byte by byte.
  *
- * The first byte is the number of entries, and its highest bit says that the client reads the mark; then come orders of five bytes: what to do, where, and a
- * value.  The client writes words anywhere into the ring; the server claims, completes and posts.  Memory
- * is of exactly the ring's size.  Beyond memory errors, these must hold:
+ * The first byte is the number of entries, and its highest bit says that the client reads the mark;
+ * then come orders of five bytes: what to do, where, and a value.  The client writes words anywhere
+ * into the ring; the server claims, completes and posts.  Memory is of exactly the ring's size.
+ * Beyond memory errors, these must hold:
  *
  *	what is claimed has an index inside the ring, or an error
  *	never more is claimed than the ring has entries

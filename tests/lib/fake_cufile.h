@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A libcufile that is none: a table (mem/cufile.h) that reads files into the memory of the CUDA driver that is
- * none (lib/fake_cuda.h), at a speed that a test chooses.
+ * A libcufile that is none: a table (mem/cufile.h) that reads files into the memory of the CUDA
+ * driver that is none (lib/fake_cuda.h), at a speed that a test chooses.
  *
  * A call that no correct program makes (no context current, a file that is not registered, memory that is
  * not the device's, closing while files are registered) ends the test and says so.

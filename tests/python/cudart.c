@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A look-alike of the CUDA runtime for programs that want one where there is no GPU: all memory is the host's.
- * Tests build it as libcudart.so.
+ * A look-alike of the CUDA runtime for programs that want one where there is no GPU: all memory is
+ * the host's.  Tests build it as libcudart.so.
  */
 #include <stddef.h>
 #include <string.h>

@@ -6,8 +6,8 @@
  *     drive run MOUNT FILE [NAME=VALUE...] FILE is below MOUNT; prints one line of JSON
  *
  * Names: entries (16), count (1000), block (4096: the largest request), inflight (entries), depth (0),
- * priority (0), timeout (0), seed (1), submit (1: requests a post), write (0), seconds (0: no end but count),
- * stall (10: seconds without a completion that are a failure).
+ * priority (0), timeout (0), seed (1), submit (1: requests a post), write (0), seconds (0: no end
+ * but count), stall (10: seconds without a completion that are a failure).
  *
  * Offsets and lengths are random; each result must be what pread would have said, each byte the pattern's,
  * each slot completed once with its userdata.  Exit status 1 when something was wrong.

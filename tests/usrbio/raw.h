@@ -3,8 +3,9 @@
  * A ring client that writes the memory itself, for the programs beside it (drive.c, harm.c).
  *
  * No slot table and no checks: the caller says which slot, which place, which bytes, right or wrong.  It is
- * made of nothing but wire.h, so that it knows nothing of the client under src/.  A failure to set something
- * up ends the program with a message; what a hostile caller provokes afterwards comes back to it.
+ * made of nothing but wire.h, so that it knows nothing of the client under src/.  A failure to set
+ * something up ends the program with a message; what a hostile caller provokes afterwards comes
+ * back to it.
  */
 #ifndef TESTS_USRBIO_RAW_H
 #define TESTS_USRBIO_RAW_H

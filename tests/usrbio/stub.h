@@ -6,8 +6,8 @@
  *
  * It mounts DIR at MOUNT as fuse.hf3fs.  stub_fuse.c answers the kernel, stub_ring.c serves rings, stub.c
  * reads commands (from the arguments, then from standard input, one a line) and answers each with one line
- * on standard output.  It believes its clients, but keeps a list of what they do against the protocol, and it
- * can be told to misbehave: see the table in stub.c.  One mutex guards everything.
+ * on standard output.  It believes its clients, but keeps a list of what they do against the
+ * protocol, and it can be told to misbehave: see the table in stub.c.  One mutex guards everything.
  */
 #ifndef TESTS_USRBIO_STUB_H
 #define TESTS_USRBIO_STUB_H

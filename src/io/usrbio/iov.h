@@ -36,8 +36,8 @@ must_use int usrbio_iov_create(struct usrbio_session *session, const struct usrb
 			       struct usrbio_iov *out, struct weir_error *err);
 
 /*
- * Registers an object that is there already (mem's shared memory, another's): the memory stays the caller's,
- * who keeps it mapped until destroy.
+ * Registers an object that is there already (mem's shared memory, another's): the memory stays the
+ * caller's, who keeps it mapped until destroy.
  */
 must_use int usrbio_iov_register(struct usrbio_session *session, const struct usrbio_shm *shm,
 				 uint64_t block_bytes, struct usrbio_iov *out,

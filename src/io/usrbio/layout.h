@@ -15,9 +15,9 @@
  *
  * The client writes args, sqe, sq_head and cq_tail; the server writes cqe, cq_head, sq_tail and posts the
  * semaphore.  The mark is ours and lies where nobody else looks: between a client and a server of which one
- * knows none, nothing is different.  Either side may be hostile: whoever reads a word of the other side reads it once
- * (usrbio_load_*), checks the copy and uses the copy; whoever owns a word keeps it privately and
- * never reads it back.
+ * knows none, nothing is different.  Either side may be hostile: whoever reads a word of the other
+ * side reads it once (usrbio_load_*), checks the copy and uses the copy; whoever owns a word keeps
+ * it privately and never reads it back.
  */
 #ifndef IO_USRBIO_LAYOUT_H
 #define IO_USRBIO_LAYOUT_H
@@ -100,8 +100,8 @@ _Static_assert(sizeof(struct usrbio_sem) == 32, "as large as a sem_t of glibc");
  * with an exchange, the client after it wrote what the server is to see: whichever is second sees what the
  * first did.  A mark that lies costs the client a wait for the server's next look.
  *
- * `wanted` is how many completions the client sleeps for.  While fewer of them lie there the server may leave
- * out its post, as long as it holds requests whose completions will be due one.
+ * `wanted` is how many completions the client sleeps for.  While fewer of them lie there the server
+ * may leave out its post, as long as it holds requests whose completions will be due one.
  *
  * A server writes only where the client said, before it registered the ring, that it reads marks.
  */

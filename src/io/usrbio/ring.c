@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Waiting: look at the ring, for a moment where that was asked for (spin.h); where there is not enough, say how
- * much would be, drain the semaphore, look once more, and sleep on it for a slice.  A post that comes between the look and the sleep makes the sleep end at once; one
- * that never comes costs a slice.  Between slices the waiter looks at what the session's prober
- * found, and never touches the mount itself.
+ * Waiting: look at the ring, for a moment where that was asked for (spin.h); where there is not
+ * enough, say how much would be, drain the semaphore, look once more, and sleep on it for a slice.
+ * A post that comes between the look and the sleep makes the sleep end at once; one that never
+ * comes costs a slice.  Between slices the waiter looks at what the session's prober found, and
+ * never touches the mount itself.
  */
 #include "io/usrbio/ring.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A client's ring on a mount: made, registered, driven, waited for, removed.  What the native source and the
- * library with the vendor's ABI have in common.
+ * A client's ring on a mount: made, registered, driven, waited for, removed.  What the native
+ * source and the library with the vendor's ABI have in common.
  *
  * One thread prepares and submits, one waits; they may be two (client.h).
  */
@@ -61,8 +61,9 @@ void usrbio_ring_destroy(struct usrbio_ring *ring);
 must_use int usrbio_ring_prepare(struct usrbio_ring *ring, const struct usrbio_io *io);
 
 /*
- * Rings the bell once, unless the daemon says that it is awake and will look: 0, or as above.  -EFAULT: somebody has cut its file off.  The requests stay in the ring,
- * and come through where the daemon looks without being told (ours does, and mends the bell).
+ * Rings the bell once, unless the daemon says that it is awake and will look: 0, or as above.
+ * -EFAULT: somebody has cut its file off.  The requests stay in the ring, and come through where
+ * the daemon looks without being told (ours does, and mends the bell).
  */
 int usrbio_ring_submit(struct usrbio_ring *ring);
 

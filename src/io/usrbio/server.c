@@ -292,8 +292,8 @@ struct posting {
 };
 
 /*
- * Would the client find less than it sleeps for?  Whoever wants more than one says so before it looks, with an
- * exchange: read with another, its word or its look is the later.
+ * Would the client find less than it sleeps for?  Whoever wants more than one says so before it
+ * looks, with an exchange: read with another, its word or its look is the later.
  */
 static bool comes_early(const struct usrbio_server *server)
 {

@@ -72,8 +72,8 @@ int usrbio_server_complete(struct usrbio_server *server, int32_t index, uint64_t
 bool usrbio_server_attends(struct usrbio_server *server);
 
 /*
- * The client has to post again.  True: it did something since the last available() or claim() here, of which
- * nobody was told maybe; to be asked before each sleep of a server that attends.
+ * The client has to post again.  True: it did something since the last available() or claim() here,
+ * of which nobody was told maybe; to be asked before each sleep of a server that attends.
  */
 must_use bool usrbio_server_rests(struct usrbio_server *server);
 
@@ -81,8 +81,8 @@ must_use bool usrbio_server_rests(struct usrbio_server *server);
 must_use bool usrbio_server_news(struct usrbio_server *server);
 
 /*
- * Posts the completion semaphore: once for each run of completions.  False: it did not, for the client sleeps
- * for more than there are, and more are to come.
+ * Posts the completion semaphore: once for each run of completions.  False: it did not, for the
+ * client sleeps for more than there are, and more are to come.
  */
 bool usrbio_server_post(struct usrbio_server *server);
 

@@ -4,9 +4,9 @@
  * death.  One session for each mount and process, counted, shared by all who use that mount.
  *
  * Two helper threads stand behind it.  The registrar makes every call that changes 3fs-virt/iovs, so
- * that a vendor's daemon, which cleans up by thread, sees one registrant.  The prober looks at the mount once
- * a second while somebody waits; where the daemon is stopped it hangs, which tells that too, and
- * nobody waits for it then.  No other thread touches the mount through here.
+ * that a vendor's daemon, which cleans up by thread, sees one registrant.  The prober looks at the
+ * mount once a second while somebody waits; where the daemon is stopped it hangs, which tells that
+ * too, and nobody waits for it then.  No other thread touches the mount through here.
  *
  * After fork() a session is the parent's: the child's calls answer CLOSED (-EPERM on the data path).
  */

@@ -36,17 +36,17 @@ must_use int usrbio_shm_dir(const struct sys *sys);
 
 /*
  * A new object "hf3fs-iov-<uuid>" of exactly that size and mode (umask applies), zero, bound to a NUMA
- * node where one is named that there is.  Up to 1 GiB its memory is allocated, in huge pages where there are
- * any; above that the free space is compared: NOSPACE where it does not fit.
+ * node where one is named that there is.  Up to 1 GiB its memory is allocated, in huge pages where
+ * there are any; above that the free space is compared: NOSPACE where it does not fit.
  */
 must_use int usrbio_shm_create(const struct sys *sys, int dir, uint64_t bytes, mode_t mode,
 			       int node, struct usrbio_shm *out, struct weir_error *err);
 
 /*
- * Opens what a link's target names, for an owner: one component below /dev/shm, no link followed; type, owner
- * and size are those of the descriptor.  err->os_errno is what the protocol answers: EINVAL (not there,
- * not a regular file, empty), EACCES (elsewhere, not openable, not mappable, not the owner's), else as
- * it came (EMFILE, ENOMEM).
+ * Opens what a link's target names, for an owner: one component below /dev/shm, no link followed;
+ * type, owner and size are those of the descriptor.  err->os_errno is what the protocol answers:
+ * EINVAL (not there, not a regular file, empty), EACCES (elsewhere, not openable, not mappable, not
+ * the owner's), else as it came (EMFILE, ENOMEM).
  */
 must_use int usrbio_shm_open(const struct sys *sys, int dir, const char *target, uid_t owner,
 			     struct usrbio_shm *out, struct weir_error *err);

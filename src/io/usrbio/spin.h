@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Looking for a moment before sleeping: what a wake-up costs is spared where the other side is quick, and
- * a processor is burnt where it is not.  So it is off unless somebody asks for it, bounded each time, and never
- * done by a process that may use one processor only.  Between looks the processor is offered to others, one of
- * which may be the other side.
+ * a processor is burnt where it is not.  So it is off unless somebody asks for it, bounded each
+ * time, and never done by a process that may use one processor only.  Between looks the processor
+ * is offered to others, one of which may be the other side.
  */
 #ifndef IO_USRBIO_SPIN_H
 #define IO_USRBIO_SPIN_H

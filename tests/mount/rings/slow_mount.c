@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The slow file system (slow.h) for tests in other languages: prints its directory, then takes orders, a
- * line each: "reads", "opens", "closes", "holes" hold those from now on, "go" holds nothing any more.  Each is answered
- * by the number of requests that are held.  Ends with its standard input.
+ * line each: "reads", "opens", "closes", "holes" hold those from now on, "go" holds nothing any
+ * more.  Each is answered by the number of requests that are held.  Ends with its standard input.
  */
 #include <stdio.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reads by cuFile, over a library and a driver that are none (lib/fake_cufile.h): every byte where it belongs,
- * whatever the library does, and nothing of it left behind.
+ * Reads by cuFile, over a library and a driver that are none (lib/fake_cufile.h): every byte where
+ * it belongs, whatever the library does, and nothing of it left behind.
  */
 #include <dirent.h>
 #include <errno.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Copies to devices that take their time, and those who have no more of it: children, cancels, deadlines, ends.
+ * Copies to devices that take their time, and those who have no more of it: children, cancels,
+ * deadlines, ends.
  */
 #include <string.h>
 #include <sys/wait.h>

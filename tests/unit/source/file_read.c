@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading files, on io_uring and with io_uring forbidden: cold and warm, odd offsets, holes, simulated lanes.
+ * Reading files, on io_uring and with io_uring forbidden: cold and warm, odd offsets, holes,
+ * simulated lanes.
  */
 #include "file_rig.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A driver by a library that is made up: what comes of its lies, of its silence, and of numbers that it will
- * not take.  The mount is a folder, and its daemon the table of system calls.
+ * A driver by a library that is made up: what comes of its lies, of its silence, and of numbers
+ * that it will not take.  The mount is a folder, and its daemon the table of system calls.
  */
 #include <dirent.h>
 #include <errno.h>
