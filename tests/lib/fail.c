@@ -203,7 +203,9 @@ int64_t fail_mapped_bytes(void)
 
 static bool call_strikes(enum fail_call call)
 {
-	if (!atomic_load(&call_fails.on) || atomic_load(&call_chosen) != (int)call ||
+	int chosen = atomic_load(&call_chosen);
+
+	if (!atomic_load(&call_fails.on) || (chosen != (int)call && chosen != FAIL_ANY) ||
 	    !strikes(&call_fails))
 		return false;
 	errno = atomic_load(&call_errno);
@@ -225,8 +227,10 @@ ENTRY(ssize_t, pwrite, (int fd, const void *from, size_t len, off_t off), (fd, f
 ENTRY(int, fstat, (int fd, struct stat *out), (fd, out))
 ENTRY(int, statx, (int dir, const char *path, int flags, unsigned mask, struct statx *out),
       (dir, path, flags, mask, out))
+ENTRY(int, fstatfs, (int fd, struct statfs *out), (fd, out))
 ENTRY(int, ftruncate, (int fd, off_t len), (fd, len))
 ENTRY(int, fallocate, (int fd, int mode, off_t off, off_t len), (fd, mode, off, len))
+ENTRY(int, fchmod, (int fd, mode_t mode), (fd, mode))
 ENTRY(int, fdatasync, (int fd), (fd))
 ENTRY(int, fsync, (int fd), (fd))
 ENTRY(int, renameat2, (int from_dir, const char *from, int to_dir, const char *to, unsigned flags),

@@ -53,8 +53,10 @@ uint64_t fail_alloc_count(void);
 	X(pwrite)                                                                                  \
 	X(fstat)                                                                                   \
 	X(statx)                                                                                   \
+	X(fstatfs)                                                                                 \
 	X(ftruncate)                                                                               \
 	X(fallocate)                                                                               \
+	X(fchmod)                                                                                  \
 	X(fdatasync)                                                                               \
 	X(fsync)                                                                                   \
 	X(renameat2)                                                                               \
@@ -84,10 +86,10 @@ enum fail_call {
 #define X(name) FAIL_##name,
 	FAIL_CALLS(X)
 #undef X
-	FAIL_CALL_COUNT
+	FAIL_ANY /* whichever of them it is */
 };
 
-const char *fail_call_name(enum fail_call call);
+const char *fail_call_name(enum fail_call call); /* of one of them */
 
 /* A table whose entries count, and fail on request; sys_real() underneath. */
 const struct sys *fail_sys(void);
