@@ -11,6 +11,7 @@
 #include "engine/context.h"
 #include "lib/check.h"
 #include "lib/pattern.h"
+#include "lib/pattern_object.h"
 #include "weir/weir.h"
 
 #define SIZE (8 * MIB)
@@ -25,13 +26,9 @@ static struct weir_done done;
 static void open_all(const struct weir_ctx_opts *opts, int64_t latency_ns)
 {
 	struct weir_memory_opts slow = {.size = sizeof(slow), .latency_ns = latency_ns};
-	char *data = malloc(SIZE);
 
 	check_int(weir_ctx_create(opts, &ctx, &err), 0);
-	pattern_fill(data, 2, 0, SIZE);
-	check_int(weir_memory_put(ctx, "it", data, SIZE, &err), 0);
-	free(data);
-	check_int(weir_object_open(ctx, "memory://it", NULL, &object, &err), 0);
+	object = pattern_in_memory(ctx, 2, SIZE);
 	check_int(weir_memory_behave(ctx, &slow, &err), 0);
 	check_int(weir_plan_create(ctx, &plan, &err), 0);
 }

@@ -13,6 +13,7 @@
 #include "base/size.h"
 #include "lib/check.h"
 #include "lib/pattern.h"
+#include "lib/pattern_object.h"
 #include "mem/cuda.h"
 #include "mem/cufile.h"
 #include "weir/weir.h"
@@ -61,14 +62,9 @@ static void open_driver(void)
 
 static void start(const struct weir_ctx_opts *opts)
 {
-	char *path;
-
 	open_driver();
-	path = pattern_file("gpu", SEED, SIZE);
 	check_int(weir_ctx_create(opts, &ctx, &err), 0);
-	check_int(weir_object_open(ctx, path, NULL, &object, &err), 0);
-	unlink(path);
-	free(path);
+	object = pattern_on_disk(ctx, SEED, SIZE);
 }
 
 static void end(void)

@@ -4,7 +4,6 @@
  * in front that misbehaves on request.
  */
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -15,6 +14,7 @@
 #include "engine/context.h"
 #include "lib/check.h"
 #include "lib/pattern.h"
+#include "lib/pattern_object.h"
 #include "source/fault.h"
 #include "weir/weir.h"
 
@@ -45,15 +45,11 @@ static void set_rule(struct fault_rule rule)
 static void open_all(uint64_t request)
 {
 	struct ctx_seams seams = {.wrap = wrap};
-	char *data = malloc(SIZE);
 
 	check_int(ctx_create_with(WEIR_CTX_OPTS(.request_bytes = request, .depth = 128), &seams,
 				  &ctx, &err),
 		  0);
-	pattern_fill(data, SEED, 0, SIZE);
-	check_int(weir_memory_put(ctx, "it", data, SIZE, &err), 0);
-	free(data);
-	check_int(weir_object_open(ctx, "memory://it", NULL, &object, &err), 0);
+	object = pattern_in_memory(ctx, SEED, SIZE);
 }
 
 static void close_all(void)
@@ -256,7 +252,7 @@ static void open_that_hangs(void)
 	open_all(REQUEST);
 	set_rule((struct fault_rule){
 		.calls = FAULT_OPEN, .action = FAULT_STUCK, .delay_ns = 1500 * NS_PER_MS});
-	check_int(weir_object_open(ctx, "memory://it", &opts, &never, &err), WEIR_TIMEOUT);
+	check_int(weir_object_open(ctx, "memory://pattern", &opts, &never, &err), WEIR_TIMEOUT);
 	check_int(stuck(), 1);
 	close_all();
 	nanosleep(&(struct timespec){2, 500000000}, NULL);

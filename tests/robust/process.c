@@ -24,24 +24,13 @@
 #include "base/size.h"
 #include "lib/check.h"
 #include "lib/pattern.h"
+#include "lib/pattern_object.h"
 #include "weir/weir.h"
 
 #define SIZE   (6 * MIB + 99)
 #define PIECES 40
 
 static struct weir_error err = WEIR_ERROR_INIT;
-
-static struct weir_object *open_pattern(struct weir_ctx *ctx, uint64_t size)
-{
-	struct weir_object *object;
-	char *path = pattern_file("process", 8, size);
-
-	if (weir_object_open(ctx, path, NULL, &object, &err) < 0)
-		check_failed(__FILE__, __LINE__, "%s", err.message);
-	unlink(path);
-	free(path);
-	return object;
-}
 
 static struct weir_transfer *start_pieces(struct weir_ctx *ctx, struct weir_object *object,
 					  const struct weir_transfer_opts *opts)
@@ -85,7 +74,7 @@ static void load_right(void)
 
 	if (weir_ctx_create(NULL, &ctx, &err) < 0)
 		check_failed(__FILE__, __LINE__, "%s", err.message);
-	object = open_pattern(ctx, SIZE);
+	object = pattern_on_disk(ctx, 8, SIZE);
 	drain_right(start_pieces(ctx, object, NULL));
 	weir_object_unref(object);
 	weir_ctx_destroy(ctx);
@@ -95,13 +84,8 @@ static void load_right(void)
 static struct weir_object *open_slow(struct weir_ctx *ctx, int64_t latency_ns)
 {
 	struct weir_memory_opts slow = {.size = sizeof(slow), .latency_ns = latency_ns};
-	struct weir_object *object;
-	char *data = malloc(SIZE);
+	struct weir_object *object = pattern_in_memory(ctx, 8, SIZE);
 
-	pattern_fill(data, 8, 0, SIZE);
-	check_int(weir_memory_put(ctx, "slow", data, SIZE, &err), 0);
-	free(data);
-	check_int(weir_object_open(ctx, "memory://slow", NULL, &object, &err), 0);
 	check_int(weir_memory_behave(ctx, &slow, &err), 0);
 	return object;
 }
@@ -306,7 +290,7 @@ static void PR_14_no_descriptor_is_inherited_by_exec(void)
 	for (int fd = 3; fd < 256; fd++)
 		close(fd); /* what the test itself was given */
 	check_int(weir_ctx_create(NULL, &ctx, &err), 0);
-	object = open_pattern(ctx, SIZE);
+	object = pattern_on_disk(ctx, 8, SIZE);
 	check_int(weir_queue_create(ctx, 0, &queue, &err), 0);
 	check(weir_queue_fd(queue) >= 3);
 	drain_right(start_pieces(ctx, object, NULL));
@@ -466,7 +450,7 @@ static void exit_while_loading(bool file)
 	struct weir_ctx *ctx;
 
 	check_int(weir_ctx_create(NULL, &ctx, &err), 0);
-	object = file ? open_pattern(ctx, SIZE) : open_slow(ctx, 5000000000);
+	object = file ? pattern_on_disk(ctx, 8, SIZE) : open_slow(ctx, 5000000000);
 	start_pieces(ctx, object, NULL);
 	exit(0);
 }

@@ -6,13 +6,13 @@
  */
 #include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/size.h"
 #include "lib/check.h"
 #include "lib/pattern.h"
+#include "lib/pattern_object.h"
 #include "weir/weir.h"
 
 #define PAGE        4096u
@@ -203,24 +203,7 @@ static void storms(struct weir_ctx *ctx, struct weir_object *object, uint64_t co
 
 static struct weir_object *open_object(struct weir_ctx *ctx, bool file)
 {
-	struct weir_error err = WEIR_ERROR_INIT;
-	struct weir_object *object;
-	char *data, *path = NULL;
-
-	if (file) {
-		path = pattern_file("storm", 5, OBJECT_SIZE);
-	} else {
-		data = malloc(OBJECT_SIZE);
-		pattern_fill(data, 5, 0, OBJECT_SIZE);
-		check_int(weir_memory_put(ctx, "storm", data, OBJECT_SIZE, &err), 0);
-		free(data);
-	}
-	if (weir_object_open(ctx, path ? path : "memory://storm", NULL, &object, &err) < 0)
-		check_failed(__FILE__, __LINE__, "%s", err.message);
-	if (path)
-		unlink(path);
-	free(path);
-	return object;
+	return file ? pattern_on_disk(ctx, 5, OBJECT_SIZE) : pattern_in_memory(ctx, 5, OBJECT_SIZE);
 }
 
 static void in_one_context(bool file)

@@ -4,13 +4,13 @@
  * is told at once.
  */
 #include <errno.h>
-#include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/size.h"
 #include "engine/context.h"
 #include "lib/check.h"
 #include "lib/pattern.h"
+#include "lib/pattern_object.h"
 #include "source/fault.h"
 #include "weir/weir.h"
 
@@ -33,15 +33,9 @@ static int stand_in_front(struct source **source, void *arg, struct weir_error *
 static struct weir_object *begin(void)
 {
 	const struct ctx_seams seams = {.wrap = stand_in_front};
-	struct weir_object *object;
-	char *data = malloc(SIZE);
 
-	pattern_fill(data, 3, 0, SIZE);
 	check_int(ctx_create_with(NULL, &seams, &ctx, &err), 0);
-	check_int(weir_memory_put(ctx, "a", data, SIZE, &err), 0);
-	check_int(weir_object_open(ctx, "memory://a", NULL, &object, &err), 0);
-	free(data);
-	return object;
+	return pattern_in_memory(ctx, 3, SIZE);
 }
 
 /* Reads all of it; what finish says. */
@@ -95,7 +89,7 @@ static void ST_03_what_stays_is_told_at_once(void)
 	source_fault_set(misbehaving, &rule, 1);
 	check_int(read_all(object, NULL, &counters), WEIR_IO);
 	check_int(err.os_errno, EIO);
-	check_has(err.message, "memory://a");
+	check_has(err.message, "memory://pattern");
 	check_int(counters.retries, 0);
 	end(object);
 }

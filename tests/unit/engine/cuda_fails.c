@@ -13,7 +13,7 @@ static void C_44_addresses_are_judged_when_it_starts(void)
 	start(NULL);
 	at = fake_cuda_alloc(0, 100, FAKE_DEVICE);
 	check_int(carry_out(plan_range(0, 100, weir_dest_cuda(1, at, 100, NULL)), NULL), WEIR_ARG);
-	check_has(err.message, "memory://thing");
+	check_has(err.message, "memory://pattern");
 	check_has(err.message, "memory of cuda:0");
 	check_int(carry_out(plan_range(0, 100, weir_dest_cuda(0, host, 100, NULL)), NULL),
 		  WEIR_ARG);
@@ -52,7 +52,7 @@ static void C_43_a_copy_that_is_refused_is_an_error(void)
 	at = fake_cuda_alloc(0, SIZE, FAKE_DEVICE);
 	fake_cuda_fail("copy_to_device", 3, 1, CU_INVALID_VALUE);
 	check_int(carry_out(plan_range(0, SIZE, weir_dest_cuda(0, at, SIZE, NULL)), NULL), WEIR_IO);
-	check_has(err.message, "memory://thing");
+	check_has(err.message, "memory://pattern");
 	check_has(err.message, "(1)");
 	check_int(err.os_errno, 0);
 	/* And that is over then. */

@@ -13,6 +13,7 @@
 #include "lib/check.h"
 #include "lib/fake_cuda.h"
 #include "lib/pattern.h"
+#include "lib/pattern_object.h"
 #include "weir/weir.h"
 
 #define SIZE (5 * MIB + 1234)
@@ -30,20 +31,10 @@ static inline void start_with(const struct fake_cuda_how *how, const struct weir
 	check_int(ctx_create_with(opts, &seams, &ctx, &err), 0);
 }
 
-static inline void put_object(uint64_t size)
-{
-	char *data = malloc(size);
-
-	pattern_fill(data, SEED, 0, size);
-	check_int(weir_memory_put(ctx, "thing", data, size, &err), 0);
-	free(data);
-	check_int(weir_object_open(ctx, "memory://thing", NULL, &object, &err), 0);
-}
-
 static inline void start(const struct fake_cuda_how *how)
 {
 	start_with(how, NULL);
-	put_object(SIZE);
+	object = pattern_in_memory(ctx, SEED, SIZE);
 }
 
 static inline void end(void)

@@ -158,7 +158,7 @@ static void budgets_hold_for_device_memory(void)
 	struct weir_done done;
 
 	start_with(&(struct fake_cuda_how){.memory_bytes = 16 * MIB}, &opts);
-	put_object(60 * MIB);
+	object = pattern_in_memory(ctx, SEED, 60 * MIB);
 	check_int(weir_plan_create(ctx, &plan, &err), 0);
 	for (uint64_t i = 0; i < 60; i++)
 		check_int(weir_plan_range(plan, object, i * MIB, MIB, weir_dest_cuda_alloc(0), i,

@@ -14,11 +14,11 @@
 #include "lib/check.h"
 #include "lib/front.h"
 #include "lib/pattern.h"
+#include "lib/pattern_object.h"
 #include "weir/weir.h"
 
 static struct weir_error err = WEIR_ERROR_INIT;
 static struct weir_ctx *ctx;
-static uint64_t used_before;
 
 /* ---- A front that asks for the version late, and looks at what comes ---- */
 
@@ -66,30 +66,6 @@ static void open_ctx(uint64_t budget_bytes)
 	struct ctx_seams seams = {.wrap = wrap};
 
 	check_int(ctx_create_with(&opts, &seams, &ctx, &err), 0);
-}
-
-static struct weir_object *open_memory(uint64_t seed, uint64_t size)
-{
-	struct weir_object *object;
-	char *data = malloc(size);
-
-	pattern_fill(data, seed, 0, size);
-	check_int(weir_memory_put(ctx, "thing", data, size, &err), 0);
-	free(data);
-	check_int(weir_object_open(ctx, "memory://thing", NULL, &object, &err), 0);
-	used_before = budget_used(ctx->budget);
-	return object;
-}
-
-static struct weir_object *open_file(uint64_t seed, uint64_t size)
-{
-	struct weir_object *object;
-	char *path = pattern_file("nobody", seed, size);
-
-	check_int(weir_object_open(ctx, path, NULL, &object, &err), 0);
-	unlink(path);
-	free(path);
-	return object;
 }
 
 static struct weir_plan *new_plan(void)
@@ -144,8 +120,7 @@ static void a_file_is_counted_and_takes_little_memory(void)
 	struct weir_done done;
 
 	open_ctx(16 * MIB);
-	object = open_file(3, SIZE);
-	used_before = budget_used(ctx->budget);
+	object = pattern_on_disk(ctx, 3, SIZE);
 	done = read_all(object, NULL, &counters);
 	check_dropped(&done, SIZE);
 	check_int(counters.bytes_delivered, SIZE);
@@ -160,9 +135,10 @@ static void what_is_held_for_it_goes_back(void)
 {
 	struct weir_object *object;
 	struct weir_done done;
+	uint64_t used_before;
 
 	open_ctx(0);
-	object = open_memory(4, SIZE);
+	object = pattern_in_memory(ctx, 4, SIZE);
 	done = read_all(object, NULL, NULL);
 	check_dropped(&done, SIZE);
 	used_before = budget_used(ctx->budget); /* lanes have staging now */
@@ -182,7 +158,7 @@ static void without_budget_for_it_bytes_pass_through_staging(void)
 	uint64_t taken;
 
 	open_ctx(16 * MIB);
-	object = open_file(5, SIZE);
+	object = pattern_on_disk(ctx, 5, SIZE);
 	done = read_all(object, NULL, NULL);
 	check_dropped(&done, SIZE);
 	taken = budget_limit(ctx->budget) - budget_used(ctx->budget) - 64 * KIB;
@@ -205,7 +181,7 @@ static void others_beside_it_get_what_is_theirs(void)
 
 	open_ctx(0);
 	for (int kind = 0; kind < 2; kind++) {
-		object = kind ? open_file(6, SIZE) : open_memory(6, SIZE);
+		object = kind ? pattern_on_disk(ctx, 6, SIZE) : pattern_in_memory(ctx, 6, SIZE);
 		memset(memory, 0xa5, SIZE);
 		plan = new_plan();
 		for (uint64_t at = 0, i = 0; at < SIZE; at += piece, i++) {
@@ -240,7 +216,7 @@ static void strides_are_counted_too(void)
 	struct weir_done done;
 
 	open_ctx(0);
-	object = open_file(8, SIZE);
+	object = pattern_on_disk(ctx, 8, SIZE);
 	plan = new_plan();
 	check_int(weir_plan_strided(plan, object, 3, 1000, strides, 2, weir_dest_none(), 7, &err),
 		  0);
@@ -258,7 +234,7 @@ static void the_end_is_the_end(void)
 	struct weir_done done;
 
 	open_ctx(0);
-	object = open_file(9, SIZE);
+	object = pattern_on_disk(ctx, 9, SIZE);
 	plan = new_plan();
 	check_int(weir_plan_range(plan, object, 5, SIZE, weir_dest_none(), 7, &err), 0);
 	check_int(run(plan, NULL, NULL).status, WEIR_TRUNCATED);
@@ -295,7 +271,7 @@ static void the_last_request_goes_when_the_others_have_landed(void)
 
 	late = true;
 	open_ctx(0);
-	object = open_memory(4, SIZE);
+	object = pattern_in_memory(ctx, 4, SIZE);
 	for (int i = 0; i < 20; i++) {
 		requests = interim = beside = 0;
 		done = read_all(object, NULL, NULL);

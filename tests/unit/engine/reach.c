@@ -15,6 +15,7 @@
 #include "lib/fake_cuda.h"
 #include "lib/front.h"
 #include "lib/pattern.h"
+#include "lib/pattern_object.h"
 #include "weir/weir.h"
 
 static struct weir_error err = WEIR_ERROR_INIT;
@@ -73,18 +74,6 @@ static void open_ctx(void)
 
 #define SIZE (9 * MIB + 777)
 
-static struct weir_object *open_object(uint64_t seed, uint64_t size)
-{
-	struct weir_object *object;
-	char *data = malloc(size);
-
-	pattern_fill(data, seed, 0, size);
-	check_int(weir_memory_put(ctx, "thing", data, size, &err), 0);
-	free(data);
-	check_int(weir_object_open(ctx, "memory://thing", NULL, &object, &err), 0);
-	return object;
-}
-
 static void run(struct weir_plan *plan, struct weir_counters *counters, struct weir_done *last)
 {
 	struct weir_transfer *transfer;
@@ -110,7 +99,7 @@ static void what_weir_allocates_is_reached(void)
 	struct weir_done done;
 
 	open_ctx();
-	object = open_object(3, SIZE);
+	object = pattern_in_memory(ctx, 3, SIZE);
 	check_int(weir_plan_create(ctx, &plan, &err), 0);
 	check_int(weir_plan_object(plan, object, weir_dest_alloc(), 0, &err), 0);
 	run(plan, &counters, &done);
@@ -134,7 +123,7 @@ static void the_callers_memory_is_staged(void)
 	struct weir_done done;
 
 	open_ctx();
-	object = open_object(4, SIZE);
+	object = pattern_in_memory(ctx, 4, SIZE);
 	check_int(weir_plan_create(ctx, &plan, &err), 0);
 	check_int(weir_plan_object(plan, object, weir_dest_host(memory, SIZE), 0, &err), 0);
 	run(plan, &counters, &done);
@@ -197,7 +186,7 @@ static void without_room_what_weir_allocates_is_staged(void)
 	check_int(ctx_group(ctx, "memory", NULL, &group, &err), 0);
 	pool_unref(group->pool);
 	check_int(pool_create(&opts, &group->pool, &err), 0);
-	object = open_object(8, size);
+	object = pattern_in_memory(ctx, 8, size);
 	check_int(weir_plan_create(ctx, &plan, &err), 0);
 	check_int(weir_plan_object(plan, object, weir_dest_alloc(), 0, &err), 0);
 	run(plan, &counters, &done);
@@ -222,7 +211,7 @@ static void what_goes_to_a_device_passes_through_shared_memory_that_is_pinned(vo
 
 	open_ctx_with(fake_cuda_start(&how));
 	at = fake_cuda_alloc(0, SIZE, FAKE_DEVICE);
-	object = open_object(3, SIZE);
+	object = pattern_in_memory(ctx, 3, SIZE);
 	check_int(weir_plan_create(ctx, &plan, &err), 0);
 	check_int(weir_plan_object(plan, object, weir_dest_cuda(0, at, SIZE, NULL), 0, &err), 0);
 	run(plan, &counters, &done);

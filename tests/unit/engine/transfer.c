@@ -12,6 +12,7 @@
 #include "base/size.h"
 #include "lib/check.h"
 #include "lib/pattern.h"
+#include "lib/pattern_object.h"
 #include "weir/weir.h"
 
 static struct weir_error err = WEIR_ERROR_INIT;
@@ -20,32 +21,6 @@ static struct weir_ctx *ctx;
 static void open_ctx(void)
 {
 	check_int(weir_ctx_create(NULL, &ctx, &err), 0);
-}
-
-static struct weir_object *open_file(const char *name, uint64_t seed, uint64_t size)
-{
-	struct weir_object *object;
-	char *path = pattern_file(name, seed, size);
-
-	if (weir_object_open(ctx, path, NULL, &object, &err) < 0)
-		check_failed(__FILE__, __LINE__, "%s", err.message);
-	unlink(path);
-	free(path);
-	return object;
-}
-
-static struct weir_object *open_memory(const char *name, uint64_t seed, uint64_t size)
-{
-	struct weir_object *object;
-	char uri[64], *data = malloc(size ? size : 1);
-
-	pattern_fill(data, seed, 0, size);
-	snprintf(uri, sizeof(uri), "memory://%s", name);
-	check_int(weir_memory_put(ctx, name, data, size, &err), 0);
-	free(data);
-	if (weir_object_open(ctx, uri, NULL, &object, &err) < 0)
-		check_failed(__FILE__, __LINE__, "%s", err.message);
-	return object;
 }
 
 /* Runs a plan to its end; every completion must succeed and is handed to `each`. */
@@ -80,7 +55,7 @@ static void file_read_whole_into_memory_of_weir(void)
 	struct weir_plan *plan;
 
 	open_ctx();
-	object = open_file("whole", 7, size);
+	object = pattern_on_disk(ctx, 7, size);
 	check_int(weir_plan_create(ctx, &plan, &err), 0);
 	check_int(weir_plan_object(plan, object, weir_dest_alloc(), 0, &err), 0);
 	struct weir_transfer *transfer;
@@ -156,7 +131,7 @@ static void file_scatter_to_any_alignment(void)
 	struct weir_object *object;
 
 	open_ctx();
-	object = open_file("scatter", 3, size);
+	object = pattern_on_disk(ctx, 3, size);
 	scatter(object, size, 3, 600);
 	weir_object_unref(object);
 	weir_ctx_destroy(ctx);
@@ -168,7 +143,7 @@ static void memory_scatter_to_any_alignment(void)
 	struct weir_object *object;
 
 	open_ctx();
-	object = open_memory("scatter", 4, size);
+	object = pattern_in_memory(ctx, 4, size);
 	scatter(object, size, 4, 600);
 	weir_object_unref(object);
 	weir_ctx_destroy(ctx);
@@ -192,7 +167,7 @@ static void file_neighbours_land_in_place(void)
 	uint64_t at = 1000, state = 1;
 
 	open_ctx();
-	object = open_file("neighbours", 9, 64 * MIB);
+	object = pattern_on_disk(ctx, 9, 64 * MIB);
 	check_int(weir_plan_create(ctx, &plan, &err), 0);
 	for (unsigned i = 0; i < 400; i++) {
 		alloc_offsets[i] = at;
@@ -221,7 +196,7 @@ static void strided_rows_arrive_packed(void)
 	uint64_t at = 0;
 
 	open_ctx();
-	object = open_file("strided", 5, 3 * MIB);
+	object = pattern_on_disk(ctx, 5, 3 * MIB);
 	check_int(weir_plan_create(ctx, &plan, &err), 0);
 	check_int(weir_plan_strided(plan, object, base, run, strides, 2,
 				    weir_dest_host(memory, length), 0, &err),
@@ -246,7 +221,7 @@ static void past_the_end_is_truncated_and_names_the_place(void)
 	int n, got = 0;
 
 	open_ctx();
-	object = open_file("end", 5, 1000);
+	object = pattern_on_disk(ctx, 5, 1000);
 	check_int(weir_plan_create(ctx, &plan, &err), 0);
 	check_int(weir_plan_range(plan, object, 950, 100, weir_dest_host(memory, 100), 1, &err), 0);
 	check_int(weir_plan_range(plan, object, 0, 100, weir_dest_host(memory, 100), 2, &err), 0);
@@ -272,7 +247,7 @@ static void at_end_counts_what_there_is(void)
 	char memory[100];
 
 	open_ctx();
-	object = open_file("atend", 5, 1000);
+	object = pattern_on_disk(ctx, 5, 1000);
 	for (uint64_t offset = 950; offset < 1200; offset += 50) {
 		uint64_t there = offset < 1000 ? 1000 - offset : 0;
 
@@ -305,7 +280,7 @@ static void queue_descriptor_is_readable_while_there_are_completions(void)
 	struct pollfd pfd = {.events = POLLIN};
 
 	open_ctx();
-	object = open_file("fd", 5, 1000);
+	object = pattern_on_disk(ctx, 5, 1000);
 	check_int(weir_queue_create(ctx, 0, &queue, &err), 0);
 	pfd.fd = weir_queue_fd(queue);
 	check_int(poll(&pfd, 1, 0), 0);
@@ -333,7 +308,7 @@ static void budget_streams_a_file_through_little_memory(void)
 	int n;
 
 	check_int(weir_ctx_create(WEIR_CTX_OPTS(.budget_bytes = 32 * MIB), &ctx, &err), 0);
-	object = open_file("budget", 11, piece * count);
+	object = pattern_on_disk(ctx, 11, piece * count);
 	check_int(weir_plan_create(ctx, &plan, &err), 0);
 	for (uint64_t i = 0; i < count; i++)
 		check_int(
@@ -394,7 +369,7 @@ static void cancel_returns_everything(void)
 		.size = sizeof(slow), .latency_ns = 1000000, .bytes_per_second = 1000 * MIB};
 
 	open_ctx();
-	object = open_memory("cancel", 4, 64 * MIB);
+	object = pattern_in_memory(ctx, 4, 64 * MIB);
 	check_int(weir_memory_behave(ctx, &slow, &err), 0);
 	for (int round = 0; round < 20; round++) {
 		struct weir_transfer *transfer;
@@ -434,7 +409,7 @@ static void deadline_settles_and_lends(void)
 	struct weir_memory_opts slow = {.size = sizeof(slow), .latency_ns = 300000000};
 
 	open_ctx();
-	object = open_memory("late", 4, MIB);
+	object = pattern_in_memory(ctx, 4, MIB);
 	check_int(weir_memory_behave(ctx, &slow, &err), 0);
 	check_int(weir_plan_create(ctx, &plan, &err), 0);
 	check_int(weir_plan_range(plan, object, 0, MIB, weir_dest_host(memory, MIB), 5, &err), 0);
