@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "lib/check.h"
-#include "lib/fail.h"
 
 #define WAITS   3000
 #define WAIT_NS 1000000
@@ -81,7 +80,7 @@ void leaks_check(const struct leaks *before, const char *what)
 	compare(before, what, true);
 }
 
-void leaks_check_but_mapped(const struct leaks *before, const char *what)
+void leaks_check_call(const struct leaks *before, enum fail_call call)
 {
-	compare(before, what, false);
+	compare(before, fail_call_name(call), call != FAIL_munmap);
 }

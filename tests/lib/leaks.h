@@ -11,6 +11,8 @@
 
 #include <stdint.h>
 
+#include "lib/fail.h"
+
 struct leaks {
 	int descriptors;
 	int rings; /* io_uring instances, of the descriptors */
@@ -27,7 +29,7 @@ void leaks_take(struct leaks *out);
  */
 void leaks_check(const struct leaks *before, const char *what);
 
-/* The same without the bytes that were mapped: a munmap() that was made to fail leaves some. */
-void leaks_check_but_mapped(const struct leaks *before, const char *what);
+/* The same after a call that was made to fail: a munmap() leaves its bytes mapped. */
+void leaks_check_call(const struct leaks *before, enum fail_call call);
 
 #endif

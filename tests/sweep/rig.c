@@ -506,10 +506,7 @@ unsigned sweep_calls(const struct piece *piece, enum fail_call call, enum fail_m
 			tidy();
 		if (strcmp(piece->name, "write_object") == 0)
 			check_written(ret);
-		if (call == FAIL_munmap)
-			leaks_check_but_mapped(&before, fail_call_name(call));
-		else
-			leaks_check(&before, fail_call_name(call));
+		leaks_check_call(&before, call);
 	} while (fired);
 	return n - 1;
 }

@@ -117,10 +117,7 @@ static unsigned sweep_call(enum fail_call call, enum fail_mode mode, int os_errn
 		ret = one_life();
 		fired = fail_call_end();
 		check(ret == 0 || (fired && ret == WEIR_NOMEM));
-		if (call == FAIL_munmap)
-			leaks_check_but_mapped(&before, fail_call_name(call));
-		else
-			leaks_check(&before, fail_call_name(call));
+		leaks_check_call(&before, call);
 	} while (fired);
 	return n - 1;
 }
