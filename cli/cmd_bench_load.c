@@ -24,10 +24,10 @@ struct bench_options {
 	struct common common;
 	struct input_options inputs;
 	struct model_options model;
+	struct tell_options tell;
 	struct texts lanes, depth, request, direct;
 	uint64_t repeat;
 	bool warm;
-	const char *csv, *html;
 };
 
 static const struct option options[] = {
@@ -70,22 +70,13 @@ static const struct option options[] = {
 	 .kind = OPTION_FLAG,
 	 .help = "leave the files in the page cache; else they are dropped before each load",
 	 .at = offsetof(struct bench_options, warm)},
-	{.name = "csv",
-	 .kind = OPTION_TEXT,
-	 .value = "FILE",
-	 .help = "write a line for each setting",
-	 .at = offsetof(struct bench_options, csv)},
-	{.name = "html",
-	 .kind = OPTION_TEXT,
-	 .value = "FILE",
-	 .help = "write a page with charts",
-	 .at = offsetof(struct bench_options, html)},
 	{0},
 };
 
 static const struct option_set sets[] = {
 	{common_options, offsetof(struct bench_options, common)},
 	{options, 0},
+	{tell_options, offsetof(struct bench_options, tell)},
 	{model_options, offsetof(struct bench_options, model)},
 	{input_options, offsetof(struct bench_options, inputs)},
 	{0},
@@ -202,14 +193,7 @@ static void write_json(void *arg, struct json *json)
 	json_uint(json, "repeat", bench->repeat);
 	json_bool(json, "cold", !bench->mine->warm);
 	json_real(json, "first_again_ratio", grid_again(&bench->grid));
-	json_array(json, "cells");
-	for (size_t n = 0; n < bench->grid.count; n++) {
-		char *command = command_of(bench, &bench->grid.cells[n]);
-
-		grid_json(json, &bench->grid.cells[n], command ? command : "");
-		free(command);
-	}
-	json_end(json);
+	grid_json(json, "cells", bench->grid.cells, bench->grid.count);
 }
 
 static void write_csv(void *arg, FILE *file)
@@ -217,20 +201,15 @@ static void write_csv(void *arg, FILE *file)
 	const struct bench *bench = arg;
 
 	grid_csv_head(file);
-	for (size_t n = 0; n < bench->grid.count; n++) {
-		char *command = command_of(bench, &bench->grid.cells[n]);
-
-		grid_csv(file, &bench->grid.cells[n], command ? command : "");
-		free(command);
-	}
+	for (size_t n = 0; n < bench->grid.count; n++)
+		grid_csv(file, &bench->grid.cells[n]);
 }
 
 static void write_text(void *arg)
 {
 	const struct bench *bench = arg;
 
-	out_text("%5s  %5s  %8s  %6s  %12s  %25s  %10s\n", "LANES", "DEPTH", "REQUEST", "DIRECT",
-		 "MEDIAN", "SPREAD", "CPU s/GiB");
+	grid_text_head("LANES", "REQUEST", "DIRECT");
 	for (size_t n = 0; n < bench->grid.count; n++)
 		grid_text(&bench->grid.cells[n]);
 	out_text("the first setting again, at the end: %.3f of what it reached first\n",
@@ -250,9 +229,12 @@ static int run_grid(struct bench *bench, struct weir_error *err)
 	int ret = grid_make(&bench->grid, &axes, err);
 
 	for (size_t n = 0; n < bench->grid.count && !ret; n++) {
+		struct cell *cell = &bench->grid.cells[n];
+
 		snprintf(bench->label, sizeof(bench->label), "setting %zu of %zu", n + 1,
 			 bench->grid.count + 1);
-		ret = run_cell(bench, &bench->grid.cells[n], err);
+		cell->command = command_of(bench, cell);
+		ret = run_cell(bench, cell, err);
 	}
 	snprintf(bench->label, sizeof(bench->label), "first again");
 	return ret ? ret : run_cell(bench, &bench->grid.again, err);
@@ -277,8 +259,7 @@ static int run(const struct command *command)
 	if (!ret)
 		ret = run_grid(&bench, &err);
 	if (!ret)
-		ret = grid_tell(&told, bench.mine->csv, bench.mine->html, bench.mine->common.json,
-				&err);
+		ret = grid_tell(&told, &bench.mine->tell, bench.mine->common.json, &err);
 	if (ret)
 		report_failure(&err, bench.mine->common.json);
 	grid_fini(&bench.grid);

@@ -23,10 +23,11 @@
 
 struct ring_options {
 	struct common common;
+	struct tell_options tell;
 	struct texts threads, depth, block;
 	int operation, order;
 	uint64_t size_bytes, repeat;
-	const char *library, *csv, *html;
+	const char *library;
 };
 
 static const struct option options[] = {
@@ -84,22 +85,13 @@ static const struct option options[] = {
 	 .value = "PATH",
 	 .help = "do the same with this library, in turns (libhf3fs_api_shared.so)",
 	 .at = offsetof(struct ring_options, library)},
-	{.name = "csv",
-	 .kind = OPTION_TEXT,
-	 .value = "FILE",
-	 .help = "write a line for each setting and client",
-	 .at = offsetof(struct ring_options, csv)},
-	{.name = "html",
-	 .kind = OPTION_TEXT,
-	 .value = "FILE",
-	 .help = "write a page with charts",
-	 .at = offsetof(struct ring_options, html)},
 	{0},
 };
 
 static const struct option_set sets[] = {
 	{common_options, offsetof(struct ring_options, common)},
 	{options, 0},
+	{tell_options, offsetof(struct ring_options, tell)},
 	{0},
 };
 
@@ -107,7 +99,7 @@ struct bench {
 	const struct ring_options *mine;
 	const char *uri;
 	struct grid grid;
-	struct cell *others; /* the library's, beside the grid's; NULL: no library */
+	struct cell *others; /* the library's, with the grid's commands; NULL: no library */
 	struct ring_library *library;
 	uint64_t file_bytes, repeat;
 };
@@ -191,28 +183,6 @@ static int run_cell(struct bench *bench, size_t number, struct weir_error *err)
 	return ret;
 }
 
-static int run_grid(struct bench *bench, struct weir_error *err)
-{
-	struct grid_axes axes = {
-		.lanes = &bench->mine->threads,
-		.depth = &bench->mine->depth,
-		.request = &bench->mine->block,
-		.direct = &(struct texts){NULL, 0},
-	};
-	int ret = grid_make(&bench->grid, &axes, err);
-
-	if (!ret && bench->library) {
-		bench->others = calloc(bench->grid.count, sizeof(*bench->others));
-		if (!bench->others)
-			return report_set(err, WEIR_NOMEM, NULL, "out of memory");
-		memcpy(bench->others, bench->grid.cells,
-		       bench->grid.count * sizeof(*bench->others));
-	}
-	for (size_t n = 0; n < bench->grid.count && !ret; n++)
-		ret = run_cell(bench, n, err);
-	return ret;
-}
-
 /* ---- What is told ---- */
 
 static const char *operation_of(const struct bench *bench)
@@ -248,19 +218,6 @@ static char *command_of(const struct bench *bench, const struct cell *cell)
 	return fclose(file) == 0 ? text : NULL;
 }
 
-static void write_cells(const struct bench *bench, struct json *json, const char *name,
-			const struct cell *cells)
-{
-	json_array(json, name);
-	for (size_t n = 0; n < bench->grid.count; n++) {
-		char *command = command_of(bench, &cells[n]);
-
-		grid_json(json, &cells[n], command ? command : "");
-		free(command);
-	}
-	json_end(json);
-}
-
 static void write_json(void *arg, struct json *json)
 {
 	const struct bench *bench = arg;
@@ -274,22 +231,19 @@ static void write_json(void *arg, struct json *json)
 	json_uint(json, "bytes",
 		  bench->mine->size_bytes ? bench->mine->size_bytes : bench->file_bytes);
 	json_uint(json, "repeat", bench->repeat);
-	write_cells(bench, json, "cells", bench->grid.cells);
+	grid_json(json, "cells", bench->grid.cells, bench->grid.count);
 	if (!bench->library)
 		return;
 	json_text(json, "library", bench->mine->library);
-	write_cells(bench, json, "library_cells", bench->others);
+	grid_json(json, "library_cells", bench->others, bench->grid.count);
 }
 
 static void write_lines(const struct bench *bench, FILE *file, const char *client,
 			const struct cell *cells)
 {
 	for (size_t n = 0; n < bench->grid.count; n++) {
-		char *command = command_of(bench, &cells[n]);
-
 		fprintf(file, "%s,", client);
-		grid_csv(file, &cells[n], command ? command : "");
-		free(command);
+		grid_csv(file, &cells[n]);
 	}
 }
 
@@ -308,8 +262,7 @@ static void write_text(void *arg)
 {
 	const struct bench *bench = arg;
 
-	out_text("%5s  %5s  %8s  %6s  %12s  %25s  %10s\n", "THRDS", "DEPTH", "BLOCK", "", "MEDIAN",
-		 "SPREAD", "CPU s/GiB");
+	grid_text_head("THRDS", "BLOCK", "");
 	for (size_t n = 0; n < bench->grid.count; n++) {
 		grid_text(&bench->grid.cells[n]);
 		if (!bench->library)
@@ -321,6 +274,30 @@ static void write_text(void *arg)
 }
 
 /* ---- The whole ---- */
+
+static int run_grid(struct bench *bench, struct weir_error *err)
+{
+	struct grid_axes axes = {
+		.lanes = &bench->mine->threads,
+		.depth = &bench->mine->depth,
+		.request = &bench->mine->block,
+		.direct = &(struct texts){NULL, 0},
+	};
+	int ret = grid_make(&bench->grid, &axes, err);
+
+	for (size_t n = 0; n < bench->grid.count && !ret; n++)
+		bench->grid.cells[n].command = command_of(bench, &bench->grid.cells[n]);
+	if (!ret && bench->library) {
+		bench->others = calloc(bench->grid.count, sizeof(*bench->others));
+		if (!bench->others)
+			return report_set(err, WEIR_NOMEM, NULL, "out of memory");
+		memcpy(bench->others, bench->grid.cells,
+		       bench->grid.count * sizeof(*bench->others));
+	}
+	for (size_t n = 0; n < bench->grid.count && !ret; n++)
+		ret = run_cell(bench, n, err);
+	return ret;
+}
 
 static int run(const struct command *command)
 {
@@ -341,8 +318,7 @@ static int run(const struct command *command)
 	if (!ret)
 		ret = run_grid(&bench, &err);
 	if (!ret)
-		ret = grid_tell(&told, bench.mine->csv, bench.mine->html, bench.mine->common.json,
-				&err);
+		ret = grid_tell(&told, &bench.mine->tell, bench.mine->common.json, &err);
 	if (ret)
 		report_failure(&err, bench.mine->common.json);
 	grid_fini(&bench.grid);

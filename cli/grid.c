@@ -81,6 +81,8 @@ int grid_make(struct grid *grid, const struct grid_axes *axes, struct weir_error
 
 void grid_fini(struct grid *grid)
 {
+	for (size_t n = 0; n < grid->count; n++)
+		free(grid->cells[n].command);
 	free(grid->cells);
 	*grid = (struct grid){0};
 }
@@ -136,6 +138,12 @@ double grid_ratio(const struct cell *cell, const struct cell *other)
 	return first > 0 ? median(&cell->rate) / first : 0;
 }
 
+void grid_text_head(const char *lanes, const char *request, const char *direct)
+{
+	out_text("%5s  %5s  %8s  %6s  %12s  %25s  %10s\n", lanes, "DEPTH", request, direct,
+		 "MEDIAN", "SPREAD", "CPU s/GiB");
+}
+
 void grid_text(const struct cell *cell)
 {
 	char request[VALUE_MAX], middle[VALUE_MAX], low[VALUE_MAX], high[VALUE_MAX],
@@ -159,7 +167,7 @@ static void json_samples(struct json *json, const char *key, const struct sample
 	json_end(json);
 }
 
-void grid_json(struct json *json, const struct cell *cell, const char *command)
+static void json_cell(struct json *json, const struct cell *cell)
 {
 	json_object(json, NULL);
 	if (cell->lanes)
@@ -169,7 +177,15 @@ void grid_json(struct json *json, const struct cell *cell, const char *command)
 	json_text(json, "direct", grid_direct(cell->direct));
 	json_samples(json, "bytes_per_second", &cell->rate);
 	json_samples(json, "cpu_seconds_per_gib", &cell->cpu);
-	json_text(json, "command", command);
+	json_text(json, "command", cell->command ? cell->command : "");
+	json_end(json);
+}
+
+void grid_json(struct json *json, const char *key, const struct cell *cells, size_t count)
+{
+	json_array(json, key);
+	for (size_t n = 0; n < count; n++)
+		json_cell(json, &cells[n]);
 	json_end(json);
 }
 
@@ -181,7 +197,7 @@ void grid_csv_head(FILE *to)
 	      to);
 }
 
-void grid_csv(FILE *to, const struct cell *cell, const char *command)
+void grid_csv(FILE *to, const struct cell *cell)
 {
 	if (cell->lanes)
 		fprintf(to, "%" PRIu64, cell->lanes);
@@ -189,7 +205,7 @@ void grid_csv(FILE *to, const struct cell *cell, const char *command)
 		cell->request_bytes, grid_direct(cell->direct), median(&cell->rate),
 		least(&cell->rate), most(&cell->rate), median(&cell->cpu), least(&cell->cpu),
 		most(&cell->cpu));
-	for (; *command; command++)
-		fputs(*command == '"' ? "\"\"" : (const char[]){*command, '\0'}, to);
+	for (const char *at = cell->command ? cell->command : ""; *at; at++)
+		fputs(*at == '"' ? "\"\"" : (const char[]){*at, '\0'}, to);
 	fputs("\"\n", to);
 }

@@ -21,6 +21,7 @@ struct cell {
 	uint64_t lanes, depth, request_bytes; /* lanes 0: weir chooses */
 	int direct;                           /* enum weir_direct */
 	struct samples rate, cpu;             /* bytes a second; processor seconds for each GiB */
+	char *command; /* that repeats the figure; the grid's, NULL where memory ended */
 };
 
 struct grid {
@@ -47,9 +48,12 @@ double grid_again(const struct grid *grid);
 double grid_ratio(const struct cell *cell, const struct cell *other);
 
 const char *grid_direct(int direct);
+
+/* What the columns of lanes, requests and direct reads are called. */
+void grid_text_head(const char *lanes, const char *request, const char *direct);
 void grid_text(const struct cell *cell);
-void grid_json(struct json *json, const struct cell *cell, const char *command);
+void grid_json(struct json *json, const char *key, const struct cell *cells, size_t count);
 void grid_csv_head(FILE *to);
-void grid_csv(FILE *to, const struct cell *cell, const char *command);
+void grid_csv(FILE *to, const struct cell *cell);
 
 #endif

@@ -6,6 +6,20 @@
 #include "page.h"
 #include "whole.h"
 
+const struct option tell_options[] = {
+	{.name = "csv",
+	 .kind = OPTION_TEXT,
+	 .value = "FILE",
+	 .help = "write a line for each figure",
+	 .at = offsetof(struct tell_options, csv)},
+	{.name = "html",
+	 .kind = OPTION_TEXT,
+	 .value = "FILE",
+	 .help = "write a page with charts",
+	 .at = offsetof(struct tell_options, html)},
+	{0},
+};
+
 static int tell_csv(const struct grid_told *told, const char *path, struct weir_error *err)
 {
 	struct whole whole;
@@ -40,13 +54,13 @@ static void tell_json(const struct grid_told *told)
 	json_close(&json);
 }
 
-int grid_tell(const struct grid_told *told, const char *csv, const char *html, bool json,
+int grid_tell(const struct grid_told *told, const struct tell_options *options, bool json,
 	      struct weir_error *err)
 {
-	int ret = csv ? tell_csv(told, csv, err) : 0;
+	int ret = options->csv ? tell_csv(told, options->csv, err) : 0;
 
-	if (!ret && html)
-		ret = tell_html(told, html, err);
+	if (!ret && options->html)
+		ret = tell_html(told, options->html, err);
 	if (ret)
 		return ret;
 	if (json)

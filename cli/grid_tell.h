@@ -12,6 +12,12 @@
 #include "option.h"
 #include "weir/error.h"
 
+/* --csv, --html: verbs that measure over a grid. */
+struct tell_options {
+	const char *csv, *html; /* paths, or NULL */
+};
+extern const struct option tell_options[];
+
 struct grid_told {
 	const char *title;                            /* of the page: the command's name */
 	void *bench;                                  /* handed to those below */
@@ -20,8 +26,8 @@ struct grid_told {
 	void (*text)(void *bench);
 };
 
-/* csv, html: paths, or NULL.  Nothing goes to standard output where a file could not be written. */
-int grid_tell(const struct grid_told *told, const char *csv, const char *html, bool json,
+/* Nothing goes to standard output where a file could not be written. */
+int grid_tell(const struct grid_told *told, const struct tell_options *options, bool json,
 	      struct weir_error *err);
 
 /* An argument of a shell, quoted where it needs that. */
