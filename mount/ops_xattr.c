@@ -38,8 +38,9 @@ static int may_set(const struct front *front, fuse_ino_t node, const char *name)
 	return front_may_change(front, node);
 }
 
-void ops_setxattr(fuse_req_t req, fuse_ino_t node, const char *name, const char *value, size_t size,
-		  int flags)
+/* value NULL: the attribute is removed. */
+static void change(fuse_req_t req, fuse_ino_t node, const char *name, const char *value,
+		   size_t size, int flags)
 {
 	struct front *front = front_of(req);
 	char path[REACH_PATH_MAX];
@@ -49,26 +50,24 @@ void ops_setxattr(fuse_req_t req, fuse_ino_t node, const char *name, const char 
 	if (!error)
 		error = xattr_begin(front, node, &at, path);
 	if (!error) {
-		error = setxattr(path, name, value, size, flags) ? errno : 0;
+		int ret = value ? setxattr(path, name, value, size, flags)
+				: removexattr(path, name);
+
+		error = ret ? errno : 0;
 		reach_end(front->tree, &at);
 	}
 	fuse_reply_err(req, error);
 }
 
+void ops_setxattr(fuse_req_t req, fuse_ino_t node, const char *name, const char *value, size_t size,
+		  int flags)
+{
+	change(req, node, name, value, size, flags);
+}
+
 void ops_removexattr(fuse_req_t req, fuse_ino_t node, const char *name)
 {
-	struct front *front = front_of(req);
-	char path[REACH_PATH_MAX];
-	struct reached at;
-	int error = may_set(front, node, name);
-
-	if (!error)
-		error = xattr_begin(front, node, &at, path);
-	if (!error) {
-		error = removexattr(path, name) ? errno : 0;
-		reach_end(front->tree, &at);
-	}
-	fuse_reply_err(req, error);
+	change(req, node, name, NULL, 0, 0);
 }
 
 /* The kernel asks for lists before it lets anybody in: where there can be none, there is none. */
