@@ -285,8 +285,6 @@ static int run_grid(struct bench *bench, struct weir_error *err)
 	};
 	int ret = grid_make(&bench->grid, &axes, err);
 
-	for (size_t n = 0; n < bench->grid.count && !ret; n++)
-		bench->grid.cells[n].command = command_of(bench, &bench->grid.cells[n]);
 	if (!ret && bench->library) {
 		bench->others = calloc(bench->grid.count, sizeof(*bench->others));
 		if (!bench->others)
@@ -294,8 +292,14 @@ static int run_grid(struct bench *bench, struct weir_error *err)
 		memcpy(bench->others, bench->grid.cells,
 		       bench->grid.count * sizeof(*bench->others));
 	}
-	for (size_t n = 0; n < bench->grid.count && !ret; n++)
+	for (size_t n = 0; n < bench->grid.count && !ret; n++) {
+		struct cell *cell = &bench->grid.cells[n];
+
+		cell->command = command_of(bench, cell);
+		if (bench->others)
+			bench->others[n].command = cell->command;
 		ret = run_cell(bench, n, err);
+	}
 	return ret;
 }
 
