@@ -133,7 +133,7 @@ WEIR_API unsigned weir_feed_reap(struct weir_feed *feed, struct weir_feed_io **o
 /*
  * weir_feed_gather() - let ends of requests come together
  *
- * From now on a reap that waits does it for `least` ends of requests (4 at most) or until its deadline,
+ * From now on a reap that waits does it for `least` ends of requests (8 at most) or until its deadline,
  * so that a driver with much under way wakes up less often.  The doorbell ends it as ever; a wake need
  * not.  A hint: nothing is gathered without io_uring, nor where a thread listens to the doorbell.
  * `least` 0 or 1: each end is worth waking up for.

@@ -130,11 +130,12 @@ uint32_t server_together(const struct server *server)
 {
 	uint32_t count = server->in_flight + (server->held ? server->given : 0);
 
-	if (server->each_alone || server->shallow || server->small ||
+	if (server->each_alone || server->shallow || server->small || server->looking ||
 	    server->in_flight < DISK_BUSY || server->awake_ns < server->alone_until_ns ||
 	    !list_empty(&server->waiting))
-		return 1; /* what waits for its file has no end that could come */
-	return min_of(max_of(count / SHARE, count - DISK_BUSY), TOGETHER_MOST);
+		return 1; /* what waits for its file, or for its holes, has no end that could come */
+	count = min_of(max_of(count / SHARE, count - DISK_BUSY), server->in_flight / 2);
+	return min_of(count, TOGETHER_MOST);
 }
 
 void server_gather(struct server *server)

@@ -14,9 +14,10 @@
 #include "base/text.h"
 #include "mount/rings/server.h"
 
-#define TURN_BYTES         ((uint64_t)1 << 20) /* about */
-/* Where none ends as it is started: all that takes the places of ends that came together. */
-#define TURN_BYTES_PATIENT ((uint64_t)8 << 20)
+#define TURN_BYTES       ((uint64_t)1 << 20) /* about */
+/* Where none was copied as it was started: all that takes the places of ends that came together. */
+#define TURN_BYTES_QUICK ((uint64_t)8 << 20)
+#define QUICK_NS         (30 * NS_PER_US) /* of a request that is only handed on */
 
 void ring_kill(struct server *server, struct ring *ring)
 {
@@ -90,7 +91,7 @@ static void start(struct server *server, struct ring *ring, const struct usrbio_
 /* How many requests of a ring may start now. */
 static uint32_t room_of(const struct server *server, const struct ring *ring)
 {
-	uint64_t bytes = ring_is_patient(ring) ? TURN_BYTES_PATIENT : TURN_BYTES;
+	uint64_t bytes = ring->quick && ring_is_patient(ring) ? TURN_BYTES_QUICK : TURN_BYTES;
 	uint32_t room = min_of(ring->granted, SERVER_TURN);
 
 	if (ring->flying_bytes >= SERVER_RING_BYTES)
@@ -107,14 +108,19 @@ static int take_turn(struct server *server, struct ring *ring, int64_t now_ns)
 {
 	not_zeroed struct usrbio_claim claims[SERVER_TURN];
 	uint32_t room = room_of(server, ring);
+	bool patient = ring_is_patient(ring);
 	int n = room ? usrbio_server_claim(&ring->end, claims, room) : 0;
 
 	if (n < 0) {
 		ring_kill(server, ring);
 		return 0;
 	}
+	if (patient)
+		now_ns = server->sys->now_ns();
 	for (int i = 0; i < n; i++)
 		start(server, ring, &claims[i], now_ns);
+	if (patient)
+		ring->quick = server->sys->now_ns() - now_ns <= n * QUICK_NS;
 	if (n) {
 		ring->turn_bytes = claims[n - 1].args.length;
 		ring->granted -= (uint32_t)n;

@@ -196,13 +196,14 @@ static void weather_storm(struct server *server, bool fruitful, int64_t now_ns)
 static int64_t next_look(const struct server *server, int64_t last_ns)
 {
 	int64_t next;
+	bool soon;
 
 	if (list_empty(&server->rings))
 		return NEVER;
 	if (server->backlog)
 		return 0;
-	next = last_ns +
-	       (last_ns - server->active_ns < NS_PER_SEC ? SERVER_SOON_NS : SERVER_LATER_NS);
+	soon = last_ns - server->active_ns < NS_PER_SEC || server_together(server) > 1;
+	next = last_ns + (soon ? SERVER_SOON_NS : SERVER_LATER_NS);
 	return min_of(next, server->look_ns);
 }
 

@@ -113,6 +113,7 @@ struct ring {
 	uint32_t in_flight;
 	uint64_t flying_bytes;
 	uint64_t turn_bytes; /* that its last request asked for: how large its turns are */
+	bool quick;          /* and nothing was copied in the last one */
 	int64_t active_ns;   /* last claim or completion */
 	_Atomic bool dead;
 	bool for_read, no_holes;

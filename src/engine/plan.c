@@ -399,12 +399,13 @@ int weir_plan_write_from(struct weir_plan *plan, struct weir_object *object, uin
 
 struct span extent_span(const struct weir_plan *plan, const struct extent *extent, uint64_t done)
 {
-	const struct weir_stride *strides = plan->strides + extent->stride_first;
+	const struct weir_stride *strides;
 	struct span span;
 	uint64_t index, inside;
 
 	if (extent->stride_count == 0)
 		return (struct span){extent->offset + done, extent->length - done};
+	strides = plan->strides + extent->stride_first;
 	index = done / extent->run_bytes;
 	inside = done % extent->run_bytes;
 	span.offset = extent->offset + inside;

@@ -122,8 +122,9 @@ struct file_object {
 	struct lock lock; /* for what follows */
 	struct file_version version;
 	struct file_window *windows; /* owned; WINDOWS_KEPT, from the first request on */
-	uint32_t probes; /* counts samples, so that no two windows are sampled at the same places */
-	uint32_t cold;   /* windows in a row that were not there, or taken for it */
+	_Atomic uint32_t
+		probes; /* counts samples, so that no two windows are sampled at the same places */
+	uint32_t cold;  /* windows in a row that were not there, or taken for it */
 
 	struct file_draft *draft; /* being written; owned */
 

@@ -152,7 +152,8 @@ static enum share sample(struct file_object *file, uint64_t offset, uint64_t len
 		return SHARE_NONE;
 	for (unsigned i = 0; i < want && missing < 2 && !(there && missing); i++) {
 		uint64_t stride = max_of(pages / want, UINT64_C(1));
-		uint32_t spread = file->probes++ * 0x9e3779b1u; /* modulo 2^32, and meant */
+		uint32_t probe = atomic_fetch_add_explicit(&file->probes, 1, memory_order_relaxed);
+		uint32_t spread = probe * 0x9e3779b1u; /* modulo 2^32, and meant */
 		uint64_t page = i * stride + spread % stride;
 
 		if (page_is_there(file, offset + min_of(page, pages - 1) * PAGE))
@@ -328,14 +329,16 @@ static bool taken_for_missing(struct file_object *file)
 	if (!atomic_load_explicit(&file->cachestat_off, memory_order_relaxed))
 		return false;
 	file->cold++;
-	return file->cold > COLD_ROW && file->cold % COLD_EACH;
+	/* Not in step with a file that is read round and round. */
+	return file->cold > COLD_ROW && (file->cold + file->cold / COLD_EACH) % COLD_EACH;
 }
 
-static void look_window(struct file_object *file, struct file_window *window)
+/* again: it was looked at before, and may have been filled since. */
+static void look_window(struct file_object *file, struct file_window *window, bool again)
 {
 	enum share share = SHARE_NONE;
 
-	if (!taken_for_missing(file))
+	if (again || !taken_for_missing(file))
 		share = look_cells(file, window, 0, WINDOW_CELLS);
 	if (share != SHARE_NONE)
 		file->cold = 0;
@@ -367,12 +370,13 @@ static const struct file_window *find_window(struct file_object *file, uint64_t 
 					     int64_t now_ns)
 {
 	struct file_window *window = &file->windows[number % WINDOWS_KEPT];
+	bool again = window->number == number;
 
-	if (window->number == number && now_ns < window->until_ns)
+	if (again && now_ns < window->until_ns)
 		return window;
 	window->number = number;
 	window->until_ns = now_ns + BELIEVE_NS;
-	look_window(file, window);
+	look_window(file, window, again);
 	return window;
 }
 

@@ -295,11 +295,12 @@ unsigned file_reap(struct source_lane *base, struct request **out, unsigned max,
 		   int64_t deadline_ns)
 {
 	struct file_lane *lane = lane_of(base);
-	unsigned count = hand_done(lane, out, max);
+	unsigned count = 0;
 
-	/* What is done already is not kept waiting; what else has ended comes along. */
-	if (lane->io && count < max)
-		count += reap_io(lane, out + count, max - count, count > 0 ? 0 : deadline_ns);
+	/* The io first, at any time: copies that go on and on would keep what it has ended, and was given. */
+	if (lane->io)
+		count = reap_io(lane, out, max, list_empty(&lane->done) ? deadline_ns : 0);
+	count += hand_done(lane, out + count, max - count);
 	lane->in_flight -= count;
 	return count;
 }

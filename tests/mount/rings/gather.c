@@ -63,11 +63,12 @@ static void many_large_ones_are_patient(void)
 	check(!ring_is_patient(&ring));
 }
 
-static uint32_t together_of(uint32_t in_flight)
+static uint32_t together_of(uint32_t in_flight, uint32_t given, unsigned looking)
 {
 	static struct server server;
 
-	server = (struct server){.in_flight = in_flight};
+	server = (struct server){
+		.in_flight = in_flight, .held = given > 0, .given = given, .looking = looking};
 	list_init(&server.waiting);
 	return server_together(&server);
 }
@@ -79,7 +80,9 @@ static void enough_stay_under_way(void)
 					       {12, 4}, {15, 7}, {16, 8}, {40, 8}, {200, 8}};
 
 	for (size_t i = 0; i < array_size(expected); i++)
-		check_int(together_of(expected[i][0]), expected[i][1]);
+		check_int(together_of(expected[i][0], 0, 0), expected[i][1]);
+	check_int(together_of(8, 8, 0), 4);  /* half of them: the others do not come before */
+	check_int(together_of(16, 0, 1), 1); /* one that has ended already, and is looked at */
 }
 
 /* ---- Rings that are full ---- */

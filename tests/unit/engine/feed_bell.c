@@ -149,7 +149,7 @@ static void it_ends_a_wait_for_several(void)
 
 static void so_many_ends_are_asked_for_together(void)
 {
-	static const unsigned least[] = {1, 3, 4, 2};
+	static const unsigned least[] = {1, 3, 4, 2, 8};
 	pthread_t thread;
 
 	begin("file");

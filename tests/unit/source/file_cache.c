@@ -207,6 +207,44 @@ static void few_samples_of_a_cold_file(void)
 	all_done(object);
 }
 
+static int64_t skipped_ns;
+static bool is_there;
+
+static int64_t later_ns(void)
+{
+	return sys_real()->now_ns() + skipped_ns;
+}
+
+static ssize_t preadv2_of_all(int fd, const struct iovec *iov, int count, off_t offset, int flags)
+{
+	(void)fd;
+	(void)count;
+	(void)offset;
+	(void)flags;
+	errno = EAGAIN;
+	return is_there ? (ssize_t)iov->iov_len : -1;
+}
+
+/* Somebody fills the cache while the file is read from the disk, again and again. */
+static void a_cold_file_that_is_filled(void)
+{
+	uint64_t until;
+	char *path = file_made(4u << 20);
+	struct source_object *object;
+
+	need_disk();
+	test_sys.cachestat = cachestat_refused;
+	test_sys.preadv2 = preadv2_of_all;
+	test_sys.now_ns = later_ns;
+	source_made();
+	object = opened(path);
+	for (unsigned i = 0; i < 11; i++, skipped_ns += 2 * NS_PER_SEC)
+		check_int(source->ops->way(object, 0, 1u << 20, &until), WAY_DIRECT);
+	is_there = true;
+	check_int(source->ops->way(object, 0, 1u << 20, &until), WAY_BUFFERED);
+	all_done(object);
+}
+
 BOTH(nobody_tells_what_is_cached)
 {
 	uint64_t bytes = 3u << 20, until;
@@ -276,6 +314,7 @@ int main(int argc, char **argv)
 		TEST(way_as_asked),
 		TEST(way_without_cachestat),
 		TEST(few_samples_of_a_cold_file),
+		TEST(a_cold_file_that_is_filled),
 		TEST_BOTH(nobody_tells_what_is_cached),
 		TEST_BOTH(half_of_a_cached_request_is_gone),
 		TEST_BOTH(ST_26_hints_fail),

@@ -29,6 +29,48 @@ BOTH(reads_cold_and_warm)
 	all_done(object);
 }
 
+/* As many copies as are asked for at once, again and again: what the disk reads comes back all the same. */
+BOTH(copies_without_end_keep_nobody_up)
+{
+	enum {
+		COPIES = 8,
+		EACH = 65536
+	};
+	unsigned char *memory = memory_made(COPIES * EACH + EACH);
+	struct source_object *cached, *cold;
+	struct request requests[COPIES], slow, *out[COPIES];
+	bool back = false;
+
+	source_made();
+	lane_made(COPIES + 1);
+	cached = opened(file_made(COPIES * EACH));
+	cold = opened(cold_file_made(EACH));
+	slow = request_of(cold, memory + COPIES * EACH, 0, EACH, WAY_DIRECT);
+	check_int(source->ops->submit(lane, &slow), 0);
+	for (unsigned round = 0; round < 1000 && !back; round++) {
+		unsigned due = COPIES;
+
+		for (unsigned i = 0; i < COPIES; i++) {
+			requests[i] = request_of(cached, memory + i * EACH, i * EACH, EACH,
+						 WAY_BUFFERED);
+			check_int(source->ops->submit(lane, &requests[i]), 0);
+		}
+		while (due > 0 && !back) {
+			unsigned got = source->ops->reap(lane, out, due, 0);
+
+			for (unsigned i = 0; i < got; i++)
+				back |= out[i] == &slow;
+			due -= got;
+		}
+		usleep(1000);
+	}
+	check(back);
+	while (source->ops->reap(lane, out, COPIES, 0))
+		;
+	source->ops->close(cold);
+	all_done(cached);
+}
+
 BOTH(many_in_flight)
 {
 	enum {
@@ -172,6 +214,7 @@ int main(int argc, char **argv)
 {
 	static const struct test tests[] = {
 		TEST_BOTH(reads_cold_and_warm),
+		TEST_BOTH(copies_without_end_keep_nobody_up),
 		TEST_BOTH(many_in_flight),
 		TEST_BOTH(ST_08_odd_offset_tail_and_address),
 		TEST_BOTH(ST_17_sparse_file_reads_as_zeros),
