@@ -36,7 +36,7 @@
 
 /*
  * A sample that misses makes the kernel read ahead.  After so many windows in a row of which nothing was
- * there, one in so many is sampled, and the others are taken to be missing too.
+ * there, about one in so many is sampled, and the others are taken to be missing too.
  */
 #define COLD_ROW  4u
 #define COLD_EACH 8u

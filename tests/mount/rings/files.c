@@ -38,6 +38,8 @@ struct files {
 	struct weir_ctx *ctx;
 	_Atomic uint64_t epoch;
 	_Atomic int held, opening;
+	void (*asked)(void *arg); /* what happens as the next file is asked for; NULL: nothing */
+	void *asked_arg;
 	struct file files[FILES];
 };
 
@@ -180,6 +182,26 @@ void files_shut(struct rig *rig, uint64_t ino)
 	weir_object_unref(object);
 }
 
+void files_as_asked(struct rig *rig, void (*fn)(void *arg), void *arg)
+{
+	lock_take(&rig->files->lock);
+	rig->files->asked = fn;
+	rig->files->asked_arg = arg;
+	lock_drop(&rig->files->lock);
+}
+
+static void tell_asked(struct files *files)
+{
+	void (*asked)(void *arg);
+
+	lock_take(&files->lock);
+	asked = files->asked;
+	files->asked = NULL;
+	lock_drop(&files->lock);
+	if (asked)
+		asked(files->asked_arg);
+}
+
 /* ---- mount/rings/files.h ---- */
 
 int files_find(struct files *files, uid_t uid, uint64_t ino, bool write,
@@ -189,6 +211,7 @@ int files_find(struct files *files, uid_t uid, uint64_t ino, bool write,
 	struct file *file;
 	int ret = EBADF;
 
+	tell_asked(files);
 	lock_take(&files->lock);
 	file = ino ? file_of(files, ino) : NULL;
 	if (file)

@@ -214,6 +214,28 @@ static void UB_52_processes_that_cannot_be_seen(void)
 	setting_end(&at);
 }
 
+static void unlink_shared(void *arg)
+{
+	const struct shared *shared = arg;
+
+	check_int(rig_unlink(&at.rig, at.iov.uid, shared->name), 0);
+}
+
+/* The request names it, and has been taken: it is held whatever becomes of its name. */
+static void UB_51_an_iov_unlinked_as_its_file_is_asked_for(void)
+{
+	struct shared iov;
+	struct ask ask = {.iov = &iov, .file = FILE_1, .length = 4096};
+
+	setting_make(&at, NULL, 4);
+	iov_make(&at.rig, &iov, at.iov.uid, MIB, 0);
+	files_as_asked(&at.rig, unlink_shared, &iov);
+	check_int(ring_result(&at.reads, &ask), 4096);
+	check_int(ring_result(&at.reads, &ask), -EINVAL);
+	shared_close(&at.rig, &iov);
+	setting_end(&at);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test tests[] = {
@@ -222,6 +244,7 @@ int main(int argc, char **argv)
 		TEST(UB_44_RG_23_killed_with_requests_under_way),
 		TEST(UB_45_a_listing_removes_nothing),
 		TEST(UB_52_processes_that_cannot_be_seen),
+		TEST(UB_51_an_iov_unlinked_as_its_file_is_asked_for),
 	};
 
 	return tests_run(argc, argv, tests, array_size(tests));

@@ -93,6 +93,8 @@ unsigned files_changes(struct rig *rig, uint64_t ino);
 int files_held(struct rig *rig);
 /* That are being opened: it is done when a ring first asks. */
 int files_opening(struct rig *rig);
+/* Runs once, on the server's thread, as it asks for a file that it has no grip on. */
+void files_as_asked(struct rig *rig, void (*fn)(void *arg), void *arg);
 /* From now on only servers hold it open. */
 void files_shut(struct rig *rig, uint64_t ino);
 
